@@ -1,0 +1,109 @@
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { Static, TObject } from '@sinclair/typebox'
+import type { SessionBackend, SessionStore } from '../types/store.js'
+import type { Clock } from './clock.js'
+import { DriverError } from './errors.js'
+import { checkOptions } from './options.js'
+import type { Resource } from './resource.js'
+
+export { Live } from './options.js'
+
+const storeType = Symbol.for('fastify-sessions.store')
+
+/** What a store gets to know of the session it serves. */
+export interface StoreContext {
+  /** The name of the session. */
+  readonly name: string
+  /**
+   * Keeps sessions of several names apart inside one store: part of every key, '' when there is only one
+   * session.
+   */
+  readonly namespace: string
+  /** Where "now" comes from. Adapters never call `Date.now()`. */
+  readonly clock: Clock
+  /** For what an operator must know. Never an id, a secret or data. */
+  readonly log: StoreLog
+  /**
+   * A connection that opens at its first `get()`. Stores that ask with equal `key`s share it; it closes when
+   * the last of them has closed.
+   *
+   * @param key the store's type and the connection options as text
+   */
+  connect<T> (key: string, open: () => Promise<T>, close: (opened: T) => Promise<unknown>): Resource<T>
+}
+
+export interface StoreLog {
+  debug (fields: object, message: string): void
+  info (fields: object, message: string): void
+  warn (fields: object, message: string): void
+  error (fields: object, message: string): void
+}
+
+/** What is made of a store's options: an adapter, or a whole store. */
+export type OpenedStore = { backend: SessionBackend } | { store: SessionStore }
+
+export interface StoreDefinition<S extends TObject> {
+  /** The store's noun, as in `{ type: 'redis' }`. */
+  type: string
+  /** The options, each with a description and, unless it is required or optional, a default. */
+  options: S
+  /** Makes the store. Called once per registration, at boot; must not connect: use `context.connect`. */
+  open (options: Readonly<Static<S>>, context: StoreContext): OpenedStore | Promise<OpenedStore>
+}
+
+/** How the session plugin hands its context to the nested store plugin and gets the store back. */
+export interface StoreRegistration {
+  context: StoreContext
+  /** Resolves when no commit is in flight any more. */
+  drained (): Promise<void>
+  opened (type: string, store: OpenedStore): void
+}
+
+/** A store by value: a Fastify plugin that the session plugin registers inside itself. */
+export interface StorePlugin extends FastifyPluginAsync<StoreRegistration> {
+  readonly [storeType]: string
+}
+
+/**
+ * Makes the factory of a store. This is all that a store needs of the library.
+ *
+ * @example
+ * export const redisStore = defineStore({ type: 'redis', options: Type.Object({ ... }), async open (options,
+ * context) {
+ *   return { backend: { read, create, update, touch, remove } }
+ * } })
+ */
+export function defineStore<S extends TObject> (definition: StoreDefinition<S>) {
+  return (received?: Partial<Static<S>>): StorePlugin => {
+    const options = checkOptions(definition.options, received, `${definition.type} store`)
+    async function sessionStore (fastify: FastifyInstance, registration: StoreRegistration) {
+      const opened = await definition.open(options, registration.context)
+      if ('backend' in opened) {
+        fastify.addHook('onClose', async function closeSessionStore () {
+          await registration.drained()
+          await opened.backend.close?.()
+        })
+      }
+      registration.opened(definition.type, opened)
+    }
+    return Object.assign(sessionStore, { [storeType]: definition.type })
+  }
+}
+
+export function isStorePlugin (value: unknown): value is StorePlugin {
+  return typeof value === 'function' && storeType in value
+}
+
+/**
+ * Imports a driver when it is first needed.
+ *
+ * @param load a literal `() => import('name')`, so that bundlers and readers see it
+ * @throws FST_SESSIONS_DRIVER when the package is not installed, saying what to install
+ */
+export async function importDriver<T> (store: string, name: string, load: () => Promise<T>): Promise<T> {
+  try {
+    return await load()
+  } catch (cause) {
+    throw new DriverError(store, name, { cause })
+  }
+}

@@ -1,0 +1,54 @@
+import createError from '@fastify/error'
+
+/**
+ * Every error this package throws, one class per code. Texts name options, keys and sizes; they never carry
+ * an id, a secret or session data. A cause is kept in `cause`.
+ */
+
+/** Last argument of an error that keeps what led to it. */
+interface Cause { cause: unknown }
+
+/** An option is wrong, unknown or missing. Thrown at boot. */
+export const OptionError = createError<[string]>('FST_SESSIONS_OPTION', '%s', 500, TypeError)
+/** A store's driver is not installed. Thrown at boot. */
+export const DriverError = createError<[string, string, Cause?]>('FST_SESSIONS_DRIVER',
+  'the %s store needs a package that is not installed; run: npm install %s', 500)
+/** Data were used before `await request.session.load()`. */
+export const NotLoadedError = createError<[string]>('FST_SESSIONS_NOT_LOADED',
+  "the session was not loaded before '%s' was used; call await request.session.load() first, or set load: 'eager'", 500)
+/** A property was written whose name belongs to the session itself. */
+export const ReservedNameError = createError<[string]>('FST_SESSIONS_RESERVED_NAME',
+  "'%s' is a name of the session itself; store the value with session.set() instead", 500, TypeError)
+/** A value that the codec cannot carry. */
+export const ValueError = createError<[string, string, Cause?]>('FST_SESSIONS_VALUE',
+  'the session cannot carry %s: it is %s', 500, TypeError)
+/** The encoded session is larger than `maxSize`. */
+export const TooLargeError = createError<[number, number]>('FST_SESSIONS_TOO_LARGE',
+  'the session takes %d bytes, more than the %d that are allowed; see the option maxSize', 500, RangeError)
+/** The Set-Cookie pair is larger than a browser keeps (RFC 6265bis, 5.6: 4096 bytes for name and value). */
+export const CookieTooLargeError = createError<[string, number]>('FST_SESSIONS_COOKIE_TOO_LARGE',
+  "the cookie of session '%s' takes %d bytes, more than the 4096 that browsers keep", 500, RangeError)
+/** The store did not do what it was asked; `cause` tells what the driver said. */
+export const StoreError = createError<[string, Cause?]>('FST_SESSIONS_STORE',
+  'the session store failed: %s', 503)
+/** A commit kept losing against other writers until `storeTimeout` was over. */
+export const ConflictError = createError<[]>('FST_SESSIONS_CONFLICT',
+  'the session was changed by other requests again and again; nothing of this request was saved', 503)
+/** A stored record cannot be decoded, with `onCorrupt: 'throw'`. */
+export const CorruptError = createError<[]>('FST_SESSIONS_CORRUPT', 'the stored session cannot be read', 500)
+/** The session was changed after the response was committed. */
+export const HeadersSentError = createError<[]>('FST_SESSIONS_HEADERS_SENT',
+  'the session was changed after the response was on its way; change it earlier, or call session.save() before', 500)
+/** The session was changed on a route with `config: { session: false }`. */
+export const DisabledError = createError<[]>('FST_SESSIONS_DISABLED',
+  'this route opted out of sessions (config.session is false); remove that to change the session here', 500)
+/** The session was changed on a route with `config: { session: { readOnly: true } }`. */
+export const ReadOnlyError = createError<[]>('FST_SESSIONS_READ_ONLY',
+  'this route only reads the session (config.session.readOnly); remove that to change the session here', 500)
+/** The session was changed, and the store is the null store. */
+export const NoStoreError = createError<[]>('FST_SESSIONS_NO_STORE',
+  "no session store is configured (store: { type: 'null' }); set the option store to keep sessions", 500)
+/** `generateId` returned something unusable, or the same id again and again. */
+export const IdError = createError<[string]>('FST_SESSIONS_ID', 'generateId %s', 500)
+/** The store lacks an optional ability. */
+export const AbilityError = createError<[string, string]>('FST_SESSIONS_ABILITY', 'the %s store cannot %s', 501)

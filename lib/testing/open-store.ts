@@ -1,0 +1,46 @@
+import Fastify from 'fastify'
+import type { Clock } from '../clock.js'
+import { systemClock } from '../clock.js'
+import type { OpenedStore, StoreContext, StoreLog, StorePlugin } from '../define-store.js'
+import type { SessionBackend } from '../../types/store.js'
+import { Resource } from '../resource.js'
+
+export interface OpenBackendOptions {
+  clock?: Clock
+  /** As with several sessions in one store. */
+  namespace?: string
+  /** Receives what the store logs. */
+  log?: StoreLog
+}
+
+export interface OpenBackend {
+  backend: SessionBackend
+  close (): Promise<void>
+}
+
+const silent: StoreLog = { debug () {}, info () {}, warn () {}, error () {} }
+
+/**
+ * Opens a store outside an application, through the same nested registration that the session plugin uses.
+ */
+export async function openBackend (
+  plugin: StorePlugin, options: OpenBackendOptions = {}
+): Promise<OpenBackend> {
+  const app = Fastify()
+  let opened: OpenedStore | undefined
+  const context: StoreContext = {
+    name: options.namespace || 'session',
+    namespace: options.namespace ?? '',
+    clock: options.clock ?? systemClock,
+    log: options.log ?? silent,
+    connect: (_key, open, close) => new Resource(open, close)
+  }
+  await app.register(plugin, {
+    context,
+    drained: async () => {},
+    opened: (_type, store) => { opened = store }
+  })
+  await app.ready()
+  if (opened === undefined || !('backend' in opened)) throw new TypeError('the store has no backend to open')
+  return { backend: opened.backend, close: () => app.close() }
+}

@@ -1,0 +1,151 @@
+/**
+ * The two contracts between the core and a place that keeps sessions. Every sentence here is a promise that
+ * the conformance suite (`testBackend` of `fastify-sessions/testing`) checks.
+ */
+
+/** Milliseconds since the epoch, as in `Date.now()`. */
+export type Instant = number
+
+/** What a database adapter keeps under one key. */
+export interface StoredRecord {
+  /** The encoded session: text, or bytes where it is sealed. Opaque to the adapter. */
+  value: string | Uint8Array
+  /**
+   * Changes at each write and never comes back. A write proposes a new one; an engine that makes versions of
+   * its own (Firestore, memcached, ...) may keep its own instead: what counts is what `read` returns.
+   */
+  version: string
+  /** The record is expired from this instant on (`now >= expiresAt`). */
+  expiresAt: Instant
+}
+
+/** What engines index beside the value. */
+export interface RecordIndex {
+  /** Whose session it is: any string, or null before a login. */
+  principal: string | null
+  createdAt: Instant
+}
+
+/** How a conditional write ended. */
+export type WriteResult = 'ok' | 'conflict' | 'missing'
+
+/** One row of the user index. */
+export interface IndexedKey {
+  key: string
+  createdAt: Instant
+  expiresAt: Instant
+  /** The stored value, where the engine returns it in the same answer. */
+  record?: StoredRecord
+}
+
+/**
+ * What a database adapter writes: I/O and no policy. Keys are SHA-256 hashes in base64url (43 characters,
+ * `[A-Za-z0-9_-]`). Every verb rejects for a system error only, and never hangs on an engine that is down
+ * for longer than the engine's driver lets it (the core bounds each call by `storeTimeout`).
+ *
+ * A record whose `expiresAt` has come is missing in every verb, whether or not the engine has removed it.
+ * "Now" is
+ * `context.clock.now()`. Values handed in and out are never shared with what is stored.
+ */
+export interface SessionBackend {
+  /** The record, or null when it is missing or expired. */
+  read (key: string): Promise<StoredRecord | null>
+
+  /** False: the key exists and nothing changed. Of parallel creates of one key, one gets true. */
+  create (key: string, record: StoredRecord, index: RecordIndex): Promise<boolean>
+
+  /**
+   * Replaces value, version, expiry and index if the stored version is `ifVersion`. Never creates. Decided
+   * inside ONE atomic operation of the engine.
+   */
+  update (key: string, record: StoredRecord, index: RecordIndex, ifVersion: string): Promise<WriteResult>
+
+  /**
+   * Moves the expiry and nothing else, in either direction. False: the record is missing, and nothing is
+   * created.
+   */
+  touch (key: string, expiresAt: Instant): Promise<boolean>
+
+  /**
+   * Removes the record; removing a missing one is not an error. With `ifVersion` it removes only that
+   * version, decided inside ONE atomic operation. Without it, 'conflict' is never returned.
+   */
+  remove (key: string, ifVersion?: string): Promise<WriteResult>
+
+  // Optional abilities, detected by presence.
+
+  /** The live sessions of one principal, in no particular order. */
+  keysOf? (principal: string): AsyncIterable<IndexedKey>
+
+  /** Removes all sessions of one principal but `except`. Resolves to how many. */
+  removeAllOf? (principal: string, except?: string): Promise<number>
+
+  /**
+   * Removes at most `limit` records that are expired at `now`; resolves to how many. The core calls it again
+   * while it returns `limit`. Absent where the engine expires records itself.
+   */
+  sweep? (now: Instant, limit: number): Promise<number>
+
+  /** How many live sessions there are. */
+  count? (): Promise<number>
+
+  /** Resolves when the engine answers. */
+  ping? (): Promise<void>
+
+  /** Ends what this backend opened itself, and only that. Called once, after the last commit. */
+  close? (): Promise<void>
+}
+
+/** A session as the core sees it. */
+export interface SessionRecord {
+  data: Record<string, unknown>
+  /** The absolute timeout counts from here. */
+  createdAt: Instant
+  /** When `login()` was called last, or null. */
+  authenticatedAt: Instant | null
+  /** The earlier of the idle and the absolute end. */
+  expiresAt: Instant
+  /** Whose session it is, or null before a login. */
+  principal: string | null
+  /** Seconds given to `remember()`, in place of both timeouts; null: the timeouts of the options. */
+  lifetime: number | null
+  /** Opaque; changes at each write. */
+  version: string
+}
+
+/** What the core hands over to be written: the version is the store's to choose. */
+export type SessionDraft = Omit<SessionRecord, 'version'>
+
+/** Why a presented token is no session. */
+export type RejectReason = 'malformed' | 'signature' | 'unknown' | 'expired' | 'corrupt'
+
+export type LoadResult =
+  /** `stale` tells that the token is valid but should be issued anew (it was signed with a retired key). */
+  | { record: SessionRecord, handle: string | null, stale: boolean }
+  /** `hash` names the token in diagnostics without giving it away. */
+  | { rejected: RejectReason, hash: string }
+
+export interface WrittenSession {
+  /** What the cookie is to carry from now on. */
+  token: string
+  version: string
+  /** Names the session where its token must not appear; null where the store keeps nothing to name. */
+  handle: string | null
+}
+
+/**
+ * What the core talks to: token in, token out. A token is the value of the session cookie.
+ * `lib/keyed-store.ts` makes one of a `SessionBackend`; a store whose token is the record itself (the sealed
+ * cookie) implements it directly.
+ */
+export interface SessionStore {
+  /** Rejects only for system errors: whatever a client sends resolves. */
+  load (token: string): Promise<LoadResult>
+  create (draft: SessionDraft): Promise<WrittenSession>
+  update (token: string, draft: SessionDraft, ifVersion: string): Promise<WrittenSession | 'conflict' | 'missing'>
+  /** Moves the expiry of `record`; null when the session is gone. */
+  touch (token: string, record: SessionRecord, expiresAt: Instant): Promise<{ token: string } | null>
+  remove (token: string, ifVersion?: string): Promise<WriteResult>
+  /** Present on a store that takes no writes: why. The core throws it at the first write of a request. */
+  refuse? (): Error
+}
