@@ -108,7 +108,9 @@ function nearest (name: string, known: string[]): string | undefined {
   const ranked = known
     .map(candidate => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance)
-  return ranked.length > 0 && ranked[0].distance <= Math.max(2, name.length / 3) ? ranked[0].candidate : undefined
+  return ranked.length > 0 && ranked[0].distance <= Math.max(2, name.length / 3)
+    ? ranked[0].candidate
+    : undefined
 }
 
 function editDistance (a: string, b: string): number {
