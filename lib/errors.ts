@@ -52,3 +52,21 @@ export const NoStoreError = createError<[]>('FST_SESSIONS_NO_STORE',
 export const IdError = createError<[string]>('FST_SESSIONS_ID', 'generateId %s', 500)
 /** The store lacks an optional ability. */
 export const AbilityError = createError<[string, string]>('FST_SESSIONS_ABILITY', 'the %s store cannot %s', 501)
+
+export function isSessionsError (error: unknown): error is Error & { code: string } {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('FST_SESSIONS_')
+}
+
+/**
+ * What a driver said, without what drivers like to attach (commands, parameters, rows) and without the key.
+ *
+ * @param key masked wherever the text has it
+ */
+export function driverCause (error: unknown, key: string | null = null): Error {
+  if (!(error instanceof Error)) return new Error('something that is not an Error was thrown')
+  const masked = (text: string) => key === null ? text : text.replaceAll(key, '[key]')
+  const cause = new Error(masked(error.message))
+  cause.name = error.name
+  cause.stack = masked(String(error.stack))
+  return 'code' in error ? Object.assign(cause, { code: error.code }) : cause
+}

@@ -104,7 +104,7 @@ export function show (value: unknown, field?: TSchema): string {
 }
 
 /** The name that differs by the fewest edits, when they are few enough for a slip of the hand. */
-function nearest (name: string, known: string[]): string | undefined {
+export function nearest (name: string, known: string[]): string | undefined {
   const ranked = known
     .map(candidate => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance)

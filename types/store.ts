@@ -107,8 +107,8 @@ export interface SessionRecord {
   expiresAt: Instant
   /** Whose session it is, or null before a login. */
   principal: string | null
-  /** Seconds given to `remember()`, in place of both timeouts; null: the timeouts of the options. */
-  lifetime: number | null
+  /** Set by `remember()`: the session ends then, in place of both timeouts. */
+  rememberedUntil: Instant | null
   /** Opaque; changes at each write. */
   version: string
 }
@@ -120,8 +120,8 @@ export type SessionDraft = Omit<SessionRecord, 'version'>
 export type RejectReason = 'malformed' | 'signature' | 'unknown' | 'expired' | 'corrupt'
 
 export type LoadResult =
-  /** `stale` tells that the token is valid but should be issued anew (it was signed with a retired key). */
-  | { record: SessionRecord, handle: string | null, stale: boolean }
+  /** `token` is what the cookie should carry from now on: not what was presented after a key was rotated. */
+  | { record: SessionRecord, token: string, handle: string | null }
   /** `hash` names the token in diagnostics without giving it away. */
   | { rejected: RejectReason, hash: string }
 

@@ -1,0 +1,263 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Instant, SessionDraft, SessionRecord, SessionStore, WrittenSession } from '../types/store.js'
+import type { Clock } from './clock.js'
+import type { SessionEvent } from './diagnostics.js'
+import type { Timeouts } from './lifetime.js'
+import type { Batch, Data, WorkingCopy } from './working-copy.js'
+import { publish } from './diagnostics.js'
+import { ConflictError } from './errors.js'
+import { expiryAt } from './lifetime.js'
+
+export interface SessionSettings {
+  readonly name: string
+  readonly store: SessionStore
+  readonly clock: Clock
+  readonly timeouts: Timeouts
+  /** Seconds that `remember()` gives when it is not told. */
+  readonly rememberFor: number
+  /** Seconds after which a commit that keeps meeting conflicts gives up. */
+  readonly storeTimeout: number
+  /** Whether the cookie carries the end of the session, so that each move of it is a new cookie. */
+  readonly persistent: boolean
+  /** Waited for before the store closes. */
+  readonly track: <T>(commit: Promise<T>) => Promise<T>
+}
+
+/** A session as the store keeps it, but for its data. */
+export interface Stored {
+  /** What the browser has. Differs from `token` when that is to be issued anew. */
+  readonly presented: string
+  readonly token: string
+  readonly handle: string | null
+  readonly record: Readonly<Omit<SessionRecord, 'data'>>
+}
+
+/** What was asked of a session beside changes of its data. */
+export interface Intents {
+  readonly rotate: boolean
+  readonly touch: boolean
+  readonly login: { readonly principal: string, readonly at: Instant } | null
+  readonly rememberedUntil: Instant | null
+}
+
+/** What a commit amounts to. */
+export type Fate =
+  /** Leave the store alone. */
+  | 'nothing'
+  /** Store a new session. */
+  | 'create'
+  /** Write the changes to the stored session; remove it when nothing is left. */
+  | 'update'
+  /** Note activity. */
+  | 'touch'
+  /** Store under a new id, then remove the old one. */
+  | 'rotate'
+  /** Remove the session because `destroy()` was called. */
+  | 'destroy'
+  /** Remove the session because `destroy()` was called, and store a new one that was written after that. */
+  | 'replace'
+
+export interface Situation {
+  /** `destroy()` was called on a stored session. */
+  doomed: boolean
+  /** There is a stored session, not doomed. */
+  stored: boolean
+  /** It is to get a new id. */
+  rotating: boolean
+  /** There are changes to write. */
+  changed: boolean
+  /** Nothing would be left to keep. */
+  empty: boolean
+  /** Activity is worth a write. */
+  touchDue: boolean
+  /** The response is a server error: changes are dropped, destruction and rotation are carried out. */
+  failed: boolean
+}
+
+export function decide ({ doomed, stored, rotating, changed, empty, touchDue, failed }: Situation): Fate {
+  const saves = changed && !failed
+  if (doomed) return saves && !empty ? 'replace' : 'destroy'
+  if (!stored) return saves && !empty ? 'create' : 'nothing'
+  if (rotating) return 'rotate'
+  if (saves) return 'update'
+  return touchDue ? 'touch' : 'nothing'
+}
+
+/** What the response has to tell the browser. */
+export type CookieChange =
+  | { kind: 'set', token: string, expiresAt: Instant, persistent: boolean }
+  | { kind: 'delete' }
+
+export interface Job {
+  readonly settings: SessionSettings
+  readonly copy: WorkingCopy
+  readonly batch: Batch
+  readonly intents: Intents
+  readonly stored: Stored | null
+  readonly doomed: Stored | null
+  readonly failed: boolean
+  readonly now: Instant
+}
+
+export interface Outcome {
+  stored: Stored | null
+  /** Absent: the cookie stays as it is. */
+  cookie?: CookieChange
+  /** The session was destroyed or rotated by another request: the changes are dropped. */
+  gone?: true
+}
+
+/** Does what was decided: server writes only, the cookie is the caller's. Rejects when a write failed. */
+export async function carryOut (fate: Exclude<Fate, 'nothing'>, job: Job): Promise<Outcome> {
+  switch (fate) {
+    case 'create': return create(job)
+    case 'update': return update(job, job.stored!)
+    case 'touch': return touch(job, job.stored!)
+    case 'rotate': return rotate(job, job.stored!)
+    case 'destroy': return destroy(job, job.doomed!)
+    case 'replace': {
+      const outcome = await destroy(job, job.doomed!)
+      return outcome.gone ? outcome : create(job)
+    }
+  }
+}
+
+async function create (job: Job): Promise<Outcome> {
+  const draft = draftOf(job, job.copy.current(), null)
+  const written = await job.settings.store.create(draft)
+  report(job, 'created', written.handle)
+  return kept(job, written, draft, undefined)
+}
+
+async function update (job: Job, stored: Stored): Promise<Outcome> {
+  const { store } = job.settings
+  return contend(job, stored, job.batch, job.copy.current(), async (data, record) => {
+    const draft = draftOf(job, data, record)
+    if (draft.principal === null && Object.keys(data).length === 0) {
+      const removed = await store.remove(stored.token, record.version)
+      return removed === 'ok' ? destroyed(job, stored) : removed
+    }
+    const written = await store.update(stored.token, draft, record.version)
+    return typeof written === 'string' ? written : kept(job, written, draft, stored)
+  })
+}
+
+async function touch (job: Job, stored: Stored): Promise<Outcome> {
+  const { store, timeouts } = job.settings
+  const expiresAt = expiryAt(job.now, stored.record, timeouts)
+  const touched = await store.touch(stored.token, { ...stored.record, data: job.copy.current() }, expiresAt)
+  if (touched === null) return gone(job, stored)
+  const { handle, record } = stored
+  return kept(job, { token: touched.token, handle, version: record.version }, { ...record, expiresAt }, stored)
+}
+
+/**
+ * The new record first, then the old one removed: whatever happens in between, one of them works. Removing
+ * is conditional on the version that the new record was made of, so that a write or a logout in between is
+ * not undone.
+ */
+async function rotate (job: Job, stored: Stored): Promise<Outcome> {
+  const { store } = job.settings
+  let created: WrittenSession | undefined
+  const batch = job.failed ? { ...job.batch, changes: [] } : job.batch
+  try {
+    const data = job.failed ? await pristine(job, stored, batch) : job.copy.current()
+    const outcome = data === null
+      ? gone(job, stored)
+      : await contend(job, stored, batch, data, async (data, record) => {
+        const draft = draftOf(job, data, record)
+        const written: WrittenSession | 'conflict' | 'missing' = created === undefined
+          ? await store.create(draft)
+          : await store.update(created.token, draft, created.version)
+        if (typeof written === 'string') return 'missing'
+        created = written
+        const removed = await store.remove(stored.token, record.version)
+        return removed === 'ok' ? kept(job, written, draft, stored) : removed
+      })
+    if (outcome.gone && created !== undefined) await store.remove(created.token)
+    if (!outcome.gone) report(job, 'rotated', created!.handle)
+    return outcome
+  } catch (error) {
+    // The response is an error without a cookie: the browser goes on with the old id.
+    if (created !== undefined) await store.remove(created.token).catch(() => {})
+    throw error
+  }
+}
+
+async function destroy (job: Job, doomed: Stored): Promise<Outcome> {
+  const removed = await job.settings.store.remove(doomed.token)
+  return removed === 'missing' ? gone(job, doomed) : destroyed(job, doomed)
+}
+
+/**
+ * Repeats a conditional write until nobody has written in between: reads what the others wrote, and applies
+ * this request's changes to it again.
+ */
+async function contend (
+  job: Job, stored: Stored, batch: Batch, data: Data,
+  write: (data: Data, record: Stored['record']) => Promise<Outcome | 'conflict' | 'missing'>
+): Promise<Outcome> {
+  const { store, storeTimeout } = job.settings
+  const deadline = performance.now() + storeTimeout * 1000
+  let record = stored.record
+  for (let tries = 0; ; tries++) {
+    const outcome = await write(data, record)
+    if (outcome === 'missing') return gone(job, stored)
+    if (outcome !== 'conflict') return outcome
+    report(job, 'conflict', stored.handle)
+    if (performance.now() > deadline) throw new ConflictError()
+    if (tries > 0) await pause(Math.random() * Math.min(2 ** tries, 64))
+    const latest = await store.load(stored.token)
+    if (!('record' in latest)) return gone(job, stored)
+    record = latest.record
+    data = job.copy.rebase(batch, latest.record.data)
+  }
+}
+
+/**
+ * The stored data without this request's changes, for a rotation that is carried out although the request
+ * failed.
+ */
+async function pristine ({ settings, copy }: Job, stored: Stored, batch: Batch): Promise<Data | null> {
+  const latest = await settings.store.load(stored.token)
+  return 'record' in latest ? copy.rebase(batch, latest.record.data) : null
+}
+
+function draftOf (job: Job, data: Data, record: Stored['record'] | null): SessionDraft {
+  const { settings, intents, failed, now } = job
+  const login = failed ? null : intents.login
+  const content = {
+    data,
+    createdAt: login?.at ?? record?.createdAt ?? now,
+    authenticatedAt: login?.at ?? record?.authenticatedAt ?? null,
+    principal: login?.principal ?? record?.principal ?? null,
+    rememberedUntil: (failed ? null : intents.rememberedUntil) ?? record?.rememberedUntil ?? null
+  }
+  return { ...content, expiresAt: expiryAt(now, content, settings.timeouts) }
+}
+
+function kept (
+  { settings }: Job, { token, handle, version }: WrittenSession, draft: Omit<SessionDraft, 'data'>,
+  previous: Stored | undefined
+): Outcome {
+  const { createdAt, authenticatedAt, principal, rememberedUntil, expiresAt } = draft
+  const record = { createdAt, authenticatedAt, principal, rememberedUntil, expiresAt, version }
+  const stored = { presented: token, token, handle, record }
+  const persistent = settings.persistent || rememberedUntil !== null
+  if (token === previous?.presented && !persistent) return { stored }
+  return { stored, cookie: { kind: 'set', token, expiresAt, persistent } }
+}
+
+function destroyed (job: Job, { handle }: Stored): Outcome {
+  report(job, 'destroyed', handle)
+  return { stored: null, cookie: { kind: 'delete' } }
+}
+
+function gone (job: Job, { handle }: Stored): Outcome {
+  report(job, 'gone', handle)
+  return { stored: null, gone: true }
+}
+
+function report ({ settings }: Job, event: SessionEvent, hash: string | null): void {
+  publish(event, { session: settings.name, hash })
+}

@@ -1,0 +1,102 @@
+import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
+import type { CookieChange } from './commit.js'
+import type { CookieAttributes } from './cookie.js'
+import type { CheckedOptions, CookieOptions } from './session-options.js'
+import type { Exchange } from './session.js'
+import { assertCookieFits, cookieFor, cookieName, cookieValues, isLoopback, replaceSetCookie } from './cookie.js'
+
+type Serialize = (name: string, value: string, attributes: CookieAttributes) => string
+
+/** The cookie of one session: how it is read from requests and written to responses. */
+export class SessionCookie {
+  readonly name: string
+  readonly #options: CheckedOptions
+  readonly #serialize: Serialize
+  readonly #log: FastifyBaseLogger
+  #warned = false
+
+  constructor (options: CheckedOptions, serialize: Serialize, log: FastifyBaseLogger) {
+    this.name = cookieName(options.cookie, options.name)
+    this.#options = options
+    this.#serialize = serialize
+    this.#log = log
+  }
+
+  read (request: FastifyRequest): readonly string[] {
+    return cookieValues(request.headers.cookie, this.name)
+  }
+
+  write (request: FastifyRequest, reply: FastifyReply, change: CookieChange): void {
+    const { cookie, clock, name: sessionName } = this.#options
+    const secure = isSecure(cookie, request)
+    if (secure === 'impossible') {
+      this.#explain(request)
+      return
+    }
+    const { value, attributes } = cookieFor(change, cookie, secure, clock)
+    assertCookieFits(sessionName, this.name, value)
+    const line = this.#serialize(this.name, value, attributes)
+    const present = reply.getHeader('set-cookie')
+    reply.removeHeader('set-cookie')
+    reply.header('set-cookie', replaceSetCookie(present, this.name, line))
+    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+  }
+
+  #explain (request: FastifyRequest): void {
+    if (this.#warned) return
+    this.#warned = true
+    this.#log.warn({ session: this.#options.name, protocol: request.protocol },
+      'the session cookie was not sent: it is secure, and the request came over plain http; ' +
+      'behind a proxy that ends TLS set the Fastify option trustProxy, else set cookie.secure')
+  }
+}
+
+/** Whether the cookie gets the attribute Secure, or cannot be sent at all. */
+function isSecure ({ secure }: CookieOptions, request: FastifyRequest): boolean | 'impossible' {
+  if (secure === false) return false
+  if (request.protocol === 'https') return true
+  if (secure === 'auto') return false
+  return isLoopback(request.hostname) ? true : 'impossible'
+}
+
+/** Responses that depend on a session say so. */
+export function varyByCookie (reply: FastifyReply): void {
+  const present = String(reply.getHeader('vary') ?? '')
+  if (/(^|,)\s*(\*|cookie)\s*(,|$)/i.test(present)) return
+  reply.header('vary', present === '' ? 'Cookie' : `${present}, Cookie`)
+}
+
+/** One request and its response. */
+export class HttpExchange implements Exchange {
+  readonly #cookie: SessionCookie
+  readonly #request: FastifyRequest
+  readonly #reply: () => FastifyReply | null
+  readonly refusal: (() => Error) | undefined
+  readonly tokens: readonly string[]
+
+  /**
+   * @param reply null before the first hook of the session plugin has run
+   * @param ignoresCookie the request has no session, whatever it presents
+   */
+  constructor (
+    cookie: SessionCookie, request: FastifyRequest, reply: () => FastifyReply | null,
+    refusal: (() => Error) | undefined, ignoresCookie: boolean
+  ) {
+    this.#cookie = cookie
+    this.#request = request
+    this.#reply = reply
+    this.refusal = refusal
+    this.tokens = ignoresCookie ? [] : cookie.read(request)
+  }
+
+  headersSent (): boolean {
+    return this.#reply()?.raw.headersSent === true
+  }
+
+  respond (change: CookieChange): void {
+    const reply = this.#reply()
+    if (reply === null) return
+    varyByCookie(reply)
+    this.#cookie.write(this.#request, reply, change)
+  }
+}

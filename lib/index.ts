@@ -1,0 +1,46 @@
+import type {} from '@fastify/cookie'
+import type { Session } from '../types/session.js'
+import type { StoreByName } from './session-options.js'
+import type { SessionRouteConfig } from './route-config.js'
+import type { StorePlugin } from './define-store.js'
+import type { CookieOptions, SessionFields } from './session-options.js'
+import { createSessionPlugin } from './plugin.js'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The visitor's session. Costs nothing until it is used; `await session.load()` first. */
+    readonly session: Session
+  }
+
+  interface FastifyContextConfig {
+    /** What this route does with the session; see the option `load`. */
+    session?: SessionRouteConfig
+  }
+}
+
+/** The options of the plugin. Every field has a default. */
+export interface SessionOptions extends SessionFields {
+  /** Where sessions are kept: by data, or what a store factory returns. Default: in memory. */
+  store?: StorePlugin | StoreByName
+  cookie?: Partial<CookieOptions>
+}
+
+/** Server-side sessions for Fastify 5. Register `@fastify/cookie` before it. */
+const sessions = createSessionPlugin<SessionOptions>({
+  memory: async () => (await import('../stores/memory.js')).memoryStore,
+  file: async () => (await import('../stores/file.js')).fileStore,
+  null: async () => (await import('../stores/null.js')).nullStore,
+  custom: async () => (await import('../stores/custom.js')).customStore,
+  redis: async () => (await import('../stores/redis.js')).redisStore,
+  sql: async () => (await import('../stores/sql.js')).sqlStore
+})
+
+export default sessions
+export { sessions }
+export { defineStore, importDriver, Live } from './define-store.js'
+export type { StoreContext, StoreDefinition, StoreLog, StorePlugin } from './define-store.js'
+export type { Session, SessionData, SessionMembers } from '../types/session.js'
+export type * from '../types/store.js'
+export type { Clock } from './clock.js'
+export type { SessionEvent, SessionMessage } from './diagnostics.js'
+export type { SessionRouteConfig } from './route-config.js'

@@ -1,0 +1,146 @@
+import type {
+  LoadResult, SessionBackend, SessionDraft, SessionRecord, SessionStore, StoredRecord
+} from '../types/store.js'
+import type { Clock } from './clock.js'
+import type { Timeouts } from './lifetime.js'
+import type { Signer } from './sign.js'
+import { decode, encode } from './codec.js'
+import { publish } from './diagnostics.js'
+import { CorruptError, IdError, StoreError, TooLargeError, driverCause, isSessionsError } from './errors.js'
+import { isId, randomIds, sha256 } from './id.js'
+import { absoluteEnd } from './lifetime.js'
+
+export interface KeyedStoreSettings {
+  /** The name of the session, for diagnostics. */
+  name: string
+  clock: Clock
+  timeouts: Timeouts
+  generateId: () => string
+  /** Null: cookies carry the id alone. */
+  signer: Signer | null
+  /** Seconds that one call of the backend may take. */
+  storeTimeout: number
+  /** Bytes that an encoded session may take. */
+  maxSize: number
+  onCorrupt: 'ignore' | 'throw'
+  /** Called when the backend has answered. */
+  onUse: () => void
+}
+
+type Rejected = Extract<LoadResult, { rejected: unknown }>
+/** A well-formed token, well signed: `token` as it should be from now on. */
+interface Presented { key: string, token: string }
+
+const MAX_ROLLS = 5
+const generateVersion = randomIds(9)
+
+/**
+ * Makes a store of a backend: ids, hashing, signatures, codec, expiry and time limits stand here, once for
+ * all.
+ */
+export function keyedStore (backend: SessionBackend, settings: KeyedStoreSettings): SessionStore {
+  const { clock, timeouts, generateId, signer, maxSize, onCorrupt } = settings
+
+  return {
+    async load (token) {
+      const presented = open(token)
+      if ('rejected' in presented) return presented
+      const { key } = presented
+      const stored = await bounded('read', key, () => backend.read(key))
+      if (stored === null) return { rejected: 'unknown', hash: key }
+      return revive(stored, presented)
+    },
+
+    async create (draft) {
+      const record = seal(draft)
+      for (let roll = 0; roll < MAX_ROLLS; roll++) {
+        const id = generateId()
+        const key = sha256(id)
+        if (await bounded('create', key, () => backend.create(key, record, draft))) {
+          return { token: tokenOf(id), handle: key, version: record.version }
+        }
+      }
+      throw new IdError(`returned ${MAX_ROLLS} ids in a row that are taken`)
+    },
+
+    async update (token, draft, ifVersion) {
+      const key = keyOf(token)
+      const record = seal(draft)
+      const result = await bounded('update', key, () => backend.update(key, record, draft, ifVersion))
+      return result === 'ok' ? { token, handle: key, version: record.version } : result
+    },
+
+    async touch (token, _record, expiresAt) {
+      const key = keyOf(token)
+      return await bounded('touch', key, () => backend.touch(key, expiresAt)) ? { token } : null
+    },
+
+    async remove (token, ifVersion) {
+      const key = keyOf(token)
+      return bounded('remove', key, () => backend.remove(key, ifVersion))
+    }
+  }
+
+  /** Checks what a client presents. No store is asked about what cannot be an id of ours. */
+  function open (token: string): Presented | Rejected {
+    const { id, signature } = split(token)
+    if (!isId(id) || (signature === undefined) !== (signer === null)) {
+      return { rejected: 'malformed', hash: sha256(token) }
+    }
+    const key = sha256(id)
+    const position = signer === null ? 0 : signer.verify(id, signature!)
+    if (position < 0) return { rejected: 'signature', hash: key }
+    return { key, token: position > 0 ? tokenOf(id) : token }
+  }
+
+  function revive (stored: StoredRecord, { key, token }: Presented): LoadResult {
+    const content = decode(stored.value)
+    if (content === null) {
+      if (onCorrupt === 'throw') throw new CorruptError()
+      return { rejected: 'corrupt', hash: key }
+    }
+    const expiresAt = Math.min(stored.expiresAt, absoluteEnd(content, timeouts))
+    if (clock.now() >= expiresAt) return { rejected: 'expired', hash: key }
+    const record: SessionRecord = { ...content, expiresAt, version: stored.version }
+    return { record, token, handle: key }
+  }
+
+  function seal (draft: SessionDraft): StoredRecord {
+    const value = encode(draft)
+    const size = Buffer.byteLength(value)
+    if (size > maxSize) throw new TooLargeError(size, maxSize)
+    return { value, version: generateVersion(), expiresAt: draft.expiresAt }
+  }
+
+  function tokenOf (id: string): string {
+    return signer === null ? id : `${id}.${signer.sign(id)}`
+  }
+
+  async function bounded<T> (verb: string, key: string, call: () => Promise<T>): Promise<T> {
+    let timer
+    try {
+      const limit = new Promise<never>((_resolve, reject) => {
+        const late = new Error(`no answer in ${settings.storeTimeout} s`)
+        timer = setTimeout(reject, settings.storeTimeout * 1000, late)
+      })
+      const answer = await Promise.race([call(), limit])
+      settings.onUse()
+      return answer
+    } catch (error) {
+      if (isSessionsError(error)) throw error
+      publish('failure', { session: settings.name, hash: key, reason: verb })
+      throw new StoreError(verb, { cause: driverCause(error, key) })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+function split (token: string): { id: string, signature?: string } {
+  const dot = token.indexOf('.')
+  return dot < 0 ? { id: token } : { id: token.slice(0, dot), signature: token.slice(dot + 1) }
+}
+
+function keyOf (token: string): string {
+  return sha256(split(token).id)
+}

@@ -1,0 +1,105 @@
+import type {
+  FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions
+} from 'fastify'
+import type { Session } from '../types/session.js'
+import type { SessionSettings } from './commit.js'
+import type { RouteSettings } from './route-config.js'
+import type { StoreTable } from './store-host.js'
+import fp from 'fastify-plugin'
+import { DisabledError, ReadOnlyError } from './errors.js'
+import { HttpExchange, SessionCookie, varyByCookie } from './exchange.js'
+import { sessionProxy } from './proxy.js'
+import { routeSettings } from './route-config.js'
+import { checkSessionOptions } from './session-options.js'
+import { SessionState } from './session.js'
+import { hostStore } from './store-host.js'
+
+const kReply = Symbol('fastify-sessions.reply')
+const kOpened = Symbol('fastify-sessions.opened')
+const kRoute = Symbol('fastify-sessions.route')
+
+interface Opened { state: SessionState, session: Session }
+
+interface SessionRequest extends FastifyRequest {
+  [kReply]: FastifyReply | null
+  [kOpened]: Opened | null
+}
+
+/** The session plugin, with the stores that can be named by data. */
+export function createSessionPlugin<Options extends object> (stores: StoreTable): FastifyPluginAsync<Options> {
+  async function sessions (fastify: FastifyInstance, received: Options): Promise<void> {
+    const options = checkSessionOptions(received)
+    const cookie = new SessionCookie(options, fastify.serializeCookie, fastify.log)
+    const { store, track } = await hostStore(fastify, options, stores)
+    const { name, clock, rememberFor, storeTimeout } = options
+    const persistent = options.cookie.persistent || options.cookie.maxAge !== undefined
+    const settings: SessionSettings = {
+      name, store, clock, timeouts: options, rememberFor, storeTimeout, persistent, track
+    }
+    const defaults = routeSettings(undefined, options.load, 'a route')
+
+    fastify.decorateRequest(kReply, null)
+    fastify.decorateRequest(kOpened, null)
+    fastify.decorateRequest('session', { getter: getSession } as never)
+    fastify.addHook('onRoute', settleRoute)
+    fastify.addHook('onRequest', openSession)
+    fastify.addHook('onSend', commitSession)
+
+    function getSession (this: SessionRequest): Session {
+      this[kOpened] ??= open(this)
+      return this[kOpened].session
+    }
+
+    function open (request: SessionRequest): Opened {
+      const route = settingsOf(request)
+      const refusal = refusalFor(route)
+      const isAbsent = !route.enabled || store.refuse !== undefined
+      const exchange = new HttpExchange(cookie, request, () => request[kReply], refusal, isAbsent)
+      const state = new SessionState(settings, exchange)
+      if (route.eager || isAbsent) state.loadIfAnonymous()
+      return { state, session: sessionProxy(state) }
+    }
+
+    function refusalFor ({ enabled, readOnly }: RouteSettings): (() => Error) | undefined {
+      if (!enabled) return () => new DisabledError()
+      if (store.refuse !== undefined) return store.refuse
+      return readOnly ? () => new ReadOnlyError() : undefined
+    }
+
+    function settingsOf (request: FastifyRequest): RouteSettings {
+      const config = request.routeOptions.config as { [kRoute]?: RouteSettings } | undefined
+      return config?.[kRoute] ?? defaults
+    }
+
+    function settleRoute (route: RouteOptions): void {
+      if (route.config?.session === undefined) return
+      const settled = routeSettings(route.config.session, options.load, `${route.method} ${route.url}`)
+      route.config = Object.assign({}, route.config, { [kRoute]: settled })
+    }
+
+    function openSession (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+      const opening = request as SessionRequest
+      opening[kReply] = reply
+      if (!settingsOf(request).eager) return done()
+      const { state } = (opening[kOpened] ??= open(opening))
+      if (state.isLoaded) return done()
+      state.load().then(() => done(), done)
+    }
+
+    function commitSession (
+      request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: HookHandlerDoneFunction
+    ): void {
+      const state = (request as SessionRequest)[kOpened]?.state
+      if (state === undefined || !state.isUsed || state.isClosed) return done()
+      state.close()
+      varyByCookie(reply)
+      state.commit(reply.statusCode >= 500).then(() => done(), done)
+    }
+  }
+
+  return fp(sessions as FastifyPluginAsync, {
+    fastify: '5.x',
+    name: 'fastify-sessions',
+    dependencies: ['@fastify/cookie']
+  }) as unknown as FastifyPluginAsync<Options>
+}

@@ -1,0 +1,147 @@
+import { Type } from '@sinclair/typebox'
+import type { Static, TUnsafe } from '@sinclair/typebox'
+import type { Clock } from './clock.js'
+import type { StorePlugin } from './define-store.js'
+import { systemClock } from './clock.js'
+import { isStorePlugin } from './define-store.js'
+import { OptionError } from './errors.js'
+import { checkedIds, randomIds } from './id.js'
+import { Live, checkOptions } from './options.js'
+
+const MIN_SECRET_BYTES = 32
+
+type Secret = string | Uint8Array
+
+function oneOf<const T extends string> (values: readonly T[], options: object): TUnsafe<T> {
+  return Type.Unsafe<T>(Type.Union(values.map(value => Type.Literal(value)), options))
+}
+
+const seconds = (description: string, initial: number) => Type.Union(
+  [Type.Number({ exclusiveMinimum: 0 }), Type.Null()],
+  { description, default: initial, expects: 'a number of seconds greater than 0, or null' }
+)
+
+export const cookieSchema = Type.Object({
+  name: Type.Optional(Type.String({
+    description: 'Default `__Host-session`; `__Secure-session` with a `domain` or another `path`; `session` unless ' +
+      '`secure` is true.'
+  })),
+  domain: Type.Optional(Type.String({ description: 'Default: none, the cookie stays with the host that set it.' })),
+  path: Type.String({ default: '/', description: 'Where the browser sends the cookie.' }),
+  httpOnly: Type.Boolean({ default: true, description: 'Hides the cookie from scripts.' }),
+  secure: Type.Union([Type.Boolean(), Type.Literal('auto')], {
+    default: true,
+    description: "Only over https and to loopback hosts. `'auto'` follows `request.protocol`."
+  }),
+  sameSite: oneOf(['strict', 'lax', 'none'], {
+    default: 'lax', description: 'Which requests of other sites carry the cookie.'
+  }),
+  partitioned: Type.Boolean({ default: false, description: 'A cookie jar of its own in each embedding site (CHIPS).' }),
+  priority: Type.Optional(oneOf(['low', 'medium', 'high'], { description: 'Which cookies Chromium drops last.' })),
+  persistent: Type.Boolean({
+    default: false, description: 'Survives the end of the browser: Max-Age follows the end of the session.'
+  }),
+  maxAge: Type.Optional(Type.Integer({
+    minimum: 1, description: 'Persistent, with a Max-Age of at most so many seconds.'
+  }))
+}, { additionalProperties: false, description: 'The cookie.' })
+
+/** All options of a session. The table in the README is made of this. */
+export const sessionSchema = Type.Object({
+  store: Type.Optional(Live<StorePlugin | StoreByName>(
+    "a store, or an object with its type, as in { type: 'memory' }", isStore,
+    "Where sessions are kept: `{ type, ...options }`, or what a store factory returns. Default `{ type: 'memory' }`."
+  )),
+  secret: Type.Optional(Live<Secret | Secret[]>(
+    `a string or buffer of at least ${MIN_SECRET_BYTES} bytes, or an array of them`, isSecrets,
+    `Signs the id in the cookie; at least ${MIN_SECRET_BYTES} bytes. Of an array the first signs and all verify. ` +
+    'Default: the id is not signed.'
+  )),
+  load: oneOf(['lazy', 'eager'], {
+    default: 'lazy',
+    description: "`'lazy'`: the store is read at `load()`. `'eager'`: before the handlers, when there is a cookie."
+  }),
+  idleTimeout: seconds('Seconds without use after which a session ends; null: never.', 1800),
+  absoluteTimeout: seconds('Seconds after creation or login after which a session ends; null: never.', 43200),
+  touchInterval: Type.Number({
+    minimum: 0, default: 60, description: 'Seconds between two writes that only note activity.'
+  }),
+  rememberFor: Type.Number({
+    exclusiveMinimum: 0, default: 30 * 86400, description: 'Seconds that `remember()` gives when it is not told.'
+  }),
+  cookie: cookieSchema,
+  idBytes: Type.Integer({ minimum: 16, maximum: 64, default: 32, description: 'Random bytes in an id.' }),
+  generateId: Type.Optional(Live<() => string>('a function', isFunction,
+    'Makes ids in place of ours: 22 to 128 characters of `A-Z a-z 0-9 _ -`, never the same twice.')),
+  storeTimeout: Type.Number({
+    exclusiveMinimum: 0, maximum: 3600, default: 5, description: 'Seconds that one call of the store may take.'
+  }),
+  sweepInterval: Type.Union([Type.Number({ minimum: 1, maximum: 86400 }), Type.Null()], {
+    default: 300,
+    expects: 'a number of seconds from 1 to 86400, or null',
+    description: 'Seconds between two removals of expired records, for stores whose engine does not expire them; ' +
+      'null: never.'
+  }),
+  maxSize: Type.Integer({ minimum: 256, default: 65536, description: 'Bytes that an encoded session may take.' }),
+  onCorrupt: oneOf(['ignore', 'throw'], {
+    default: 'ignore', description: 'What a record that cannot be decoded is: no session, or an error.'
+  }),
+  name: Type.String({
+    default: 'session', pattern: '^[A-Za-z][A-Za-z0-9_-]{0,39}$', expects: 'a letter and up to 39 of A-Z a-z 0-9 _ -',
+    description: 'The name of the session, in the default cookie name, signatures and diagnostics.'
+  }),
+  clock: Type.Optional(Live<Clock>('an object with a method now()', isClock,
+    'Where the time comes from; tests move it. Default: the system.'))
+}, { additionalProperties: false })
+
+/** A store named by data: `type` and the options of that store. */
+export interface StoreByName { type: string, [option: string]: unknown }
+
+type Checked = Readonly<Static<typeof sessionSchema>>
+export type CookieOptions = Readonly<Static<typeof cookieSchema>>
+/** The options as a user writes them, but for those whose types the composition root knows better. */
+export type SessionFields = Partial<Omit<Static<typeof sessionSchema>, 'store' | 'cookie'>>
+/** Checked options, with what follows from them. */
+export interface CheckedOptions extends Omit<Checked, 'secret' | 'store' | 'generateId' | 'clock'> {
+  store: StorePlugin | StoreByName
+  secrets: ReadonlyArray<Secret> | null
+  generateId: () => string
+  clock: Clock
+}
+
+/** @throws FST_SESSIONS_OPTION */
+export function checkSessionOptions (received: unknown): CheckedOptions {
+  const { secret, ...options } = checkOptions(sessionSchema, received, 'session')
+  const generateId = options.generateId === undefined
+    ? randomIds(options.idBytes)
+    : checkedIds(options.generateId)
+  if (generateId() === generateId()) throw new OptionError('session option generateId returned the same id twice')
+  return Object.freeze({
+    ...options,
+    store: options.store ?? { type: 'memory' },
+    secrets: secret === undefined ? null : [secret].flat(),
+    generateId,
+    clock: options.clock ?? systemClock
+  })
+}
+
+function isStore (value: unknown): boolean {
+  if (isStorePlugin(value)) return true
+  return typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string'
+}
+
+function isSecrets (value: unknown): boolean {
+  const secrets = [value].flat()
+  return secrets.length > 0 && secrets.every(secret => {
+    if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) return false
+    return Buffer.byteLength(secret) >= MIN_SECRET_BYTES
+  })
+}
+
+function isFunction (value: unknown): boolean {
+  return typeof value === 'function'
+}
+
+function isClock (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'now' in value && isFunction(value.now)
+}

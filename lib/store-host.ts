@@ -1,0 +1,85 @@
+import type { FastifyInstance } from 'fastify'
+import type { SessionBackend, SessionStore } from '../types/store.js'
+import type { OpenedStore, StoreContext, StorePlugin } from './define-store.js'
+import type { CheckedOptions, StoreByName } from './session-options.js'
+import { isStorePlugin } from './define-store.js'
+import { OptionError } from './errors.js'
+import { keyedStore } from './keyed-store.js'
+import { nearest, show } from './options.js'
+import { Resource } from './resource.js'
+import { createSigner } from './sign.js'
+import { createSweeper } from './sweeper.js'
+
+/** The built-in stores by their nouns, each imported when it is named. */
+export type StoreTable = Readonly<Record<string, () => Promise<(options?: never) => StorePlugin>>>
+
+export interface HostedStore {
+  store: SessionStore
+  /** Registers a commit that is under way: the store closes after the last of them. */
+  track<T> (commit: Promise<T>): Promise<T>
+}
+
+/** Registers the configured store inside the session plugin, and makes of it what the core talks to. */
+export async function hostStore (
+  fastify: FastifyInstance, options: CheckedOptions, table: StoreTable
+): Promise<HostedStore> {
+  const plugin = isStorePlugin(options.store) ? options.store : await storeByName(options.store, table)
+  const commits = new Set<Promise<unknown>>()
+  const cleanups: Array<() => Promise<void>> = []
+  let store: SessionStore | undefined
+
+  await fastify.register(plugin, {
+    context: createContext(fastify, options),
+    async drained () {
+      await Promise.all(cleanups.map(cleanup => cleanup()))
+      while (commits.size > 0) await Promise.allSettled(commits)
+    },
+    opened (_type: string, opened: OpenedStore) {
+      store = 'store' in opened ? opened.store : hostBackend(opened.backend)
+    }
+  })
+  if (store === undefined) throw new OptionError('session option store must be made with defineStore')
+
+  function hostBackend (backend: SessionBackend): SessionStore {
+    const sweeper = createSweeper(backend, options.sweepInterval, options.clock, fastify.log)
+    cleanups.push(sweeper.stop)
+    const { secrets, name, ...settings } = options
+    const signer = secrets === null ? null : createSigner(secrets, name)
+    return keyedStore(backend, { ...settings, name, timeouts: options, signer, onUse: sweeper.start })
+  }
+
+  return {
+    store,
+    track (commit) {
+      commits.add(commit)
+      return commit.finally(() => commits.delete(commit))
+    }
+  }
+}
+
+function createContext (fastify: FastifyInstance, { name, clock }: CheckedOptions): StoreContext {
+  const connections = new Map<string, Resource<unknown>>()
+  return {
+    name,
+    namespace: '',
+    clock,
+    log: fastify.log,
+    connect<T> (key: string, open: () => Promise<T>, close: (opened: T) => Promise<unknown>) {
+      const shared = connections.get(key) as Resource<T> | undefined
+      if (shared !== undefined) return shared.share()
+      const resource = new Resource(open, close)
+      connections.set(key, resource as Resource<unknown>)
+      return resource
+    }
+  }
+}
+
+async function storeByName ({ type, ...options }: StoreByName, table: StoreTable): Promise<StorePlugin> {
+  if (Object.hasOwn(table, type)) {
+    const factory = await table[type]()
+    return factory(options as never)
+  }
+  const near = nearest(type, Object.keys(table))
+  throw new OptionError(`session option store.type ${show(type)} is unknown; there are ` +
+    Object.keys(table).join(', ') + (near === undefined ? '' : `; did you mean '${near}'?`))
+}

@@ -1,0 +1,52 @@
+import type { SessionBackend } from '../types/store.js'
+import type { Clock } from './clock.js'
+import type { StoreLog } from './define-store.js'
+import { driverCause } from './errors.js'
+
+const BATCH = 500
+
+export interface Sweeper {
+  /** Starts the timer, once. */
+  start (): void
+  /** Stops, and resolves when the batch at work is done. */
+  stop (): Promise<void>
+}
+
+/**
+ * Removes expired records from time to time, in batches, for a backend that can. The timer does not keep the process
+ * alive; several instances do not meet, because each waits a little differently.
+ *
+ * @param interval seconds; null: never
+ */
+export function createSweeper (
+  backend: SessionBackend, interval: number | null, clock: Clock, log: StoreLog
+): Sweeper {
+  let timer: NodeJS.Timeout | undefined
+  let working: Promise<void> = Promise.resolve()
+  let stopped = interval === null || backend.sweep === undefined
+
+  function schedule () {
+    if (stopped) return
+    timer = setTimeout(() => { working = sweep().then(schedule) }, interval! * 1000 * (0.75 + Math.random() / 2))
+    timer.unref()
+  }
+
+  async function sweep () {
+    try {
+      while (!stopped && await backend.sweep!(clock.now(), BATCH) === BATCH);
+    } catch (error) {
+      log.warn({ err: driverCause(error) }, 'expired sessions were not removed; the next attempt follows')
+    }
+  }
+
+  return {
+    start () {
+      if (timer === undefined) schedule()
+    },
+    async stop () {
+      stopped = true
+      clearTimeout(timer)
+      await working
+    }
+  }
+}

@@ -1,0 +1,5 @@
+export { testBackend } from './backend-suite.js'
+export type { Ability, BackendSuite, SuiteEngine } from './backend-suite.js'
+export { TestClock } from './clock.js'
+export { openBackend } from './open-store.js'
+export type { OpenBackend, OpenBackendOptions } from './open-store.js'
