@@ -2,7 +2,8 @@ import type { SessionDraft } from '../types/store.js'
 import { ValueError } from './errors.js'
 
 /** A session as text. `v` marks the format, so that it can change later. */
-export function encode ({ createdAt, authenticatedAt, principal, rememberedUntil, data }: SessionDraft): string {
+export function encode (draft: SessionDraft): string {
+  const { createdAt, authenticatedAt, principal, rememberedUntil, data } = draft
   return JSON.stringify({ v: 1, createdAt, authenticatedAt, principal, rememberedUntil, data })
 }
 

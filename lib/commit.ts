@@ -145,10 +145,11 @@ async function update (job: Job, stored: Stored): Promise<Outcome> {
 async function touch (job: Job, stored: Stored): Promise<Outcome> {
   const { store, timeouts } = job.settings
   const expiresAt = expiryAt(job.now, stored.record, timeouts)
-  const touched = await store.touch(stored.token, { ...stored.record, data: job.copy.current() }, expiresAt)
+  const record = { ...stored.record, data: job.copy.current() }
+  const touched = await store.touch(stored.token, record, expiresAt)
   if (touched === null) return gone(job, stored)
-  const { handle, record } = stored
-  return kept(job, { token: touched.token, handle, version: record.version }, { ...record, expiresAt }, stored)
+  const written = { token: touched.token, handle: stored.handle, version: record.version }
+  return kept(job, written, { ...record, expiresAt }, stored)
 }
 
 /**

@@ -26,7 +26,9 @@ interface SessionRequest extends FastifyRequest {
 }
 
 /** The session plugin, with the stores that can be named by data. */
-export function createSessionPlugin<Options extends object> (stores: StoreTable): FastifyPluginAsync<Options> {
+export function createSessionPlugin<Options extends object> (
+  stores: StoreTable
+): FastifyPluginAsync<Options> {
   async function sessions (fastify: FastifyInstance, received: Options): Promise<void> {
     const options = checkSessionOptions(received)
     const cookie = new SessionCookie(options, fastify.serializeCookie, fastify.log)

@@ -6,8 +6,8 @@ import { ReservedNameError } from './errors.js'
 type Member = (state: SessionState, session: Session) => unknown
 
 /**
- * The names that belong to the session itself; all others are the application's. A reserved name cannot be written as
- * a property; `set()` and `get()` take it as a key like any other.
+ * The names that belong to the session itself; all others are the application's. A reserved name cannot be
+ * written as a property; `set()` and `get()` take it as a key like any other.
  */
 const members: Record<keyof SessionMembers, Member> = {
   load: (state, session) => () => state.load().then(() => session),

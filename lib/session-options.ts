@@ -87,7 +87,9 @@ export const sessionSchema = Type.Object({
     default: 'ignore', description: 'What a record that cannot be decoded is: no session, or an error.'
   }),
   name: Type.String({
-    default: 'session', pattern: '^[A-Za-z][A-Za-z0-9_-]{0,39}$', expects: 'a letter and up to 39 of A-Z a-z 0-9 _ -',
+    default: 'session',
+    pattern: '^[A-Za-z][A-Za-z0-9_-]{0,39}$',
+    expects: 'a letter and up to 39 of A-Z a-z 0-9 _ -',
     description: 'The name of the session, in the default cookie name, signatures and diagnostics.'
   }),
   clock: Type.Optional(Live<Clock>('an object with a method now()', isClock,
@@ -115,7 +117,8 @@ export function checkSessionOptions (received: unknown): CheckedOptions {
   const generateId = options.generateId === undefined
     ? randomIds(options.idBytes)
     : checkedIds(options.generateId)
-  if (generateId() === generateId()) throw new OptionError('session option generateId returned the same id twice')
+  const [first, second] = [generateId(), generateId()]
+  if (first === second) throw new OptionError('session option generateId returned the same id twice')
   return Object.freeze({
     ...options,
     store: options.store ?? { type: 'memory' },

@@ -13,27 +13,30 @@ export interface Sweeper {
 }
 
 /**
- * Removes expired records from time to time, in batches, for a backend that can. The timer does not keep the process
- * alive; several instances do not meet, because each waits a little differently.
+ * Removes expired records from time to time, in batches, for a backend that can. The timer does not keep the
+ * process alive; several instances do not meet, because each waits a little differently.
  *
  * @param interval seconds; null: never
  */
 export function createSweeper (
   backend: SessionBackend, interval: number | null, clock: Clock, log: StoreLog
 ): Sweeper {
+  const stopping = new AbortController()
   let timer: NodeJS.Timeout | undefined
   let working: Promise<void> = Promise.resolve()
-  let stopped = interval === null || backend.sweep === undefined
 
-  function schedule () {
-    if (stopped) return
-    timer = setTimeout(() => { working = sweep().then(schedule) }, interval! * 1000 * (0.75 + Math.random() / 2))
+  function schedule (seconds: number) {
+    if (stopping.signal.aborted) return
+    timer = setTimeout(() => {
+      working = sweep().then(() => schedule(seconds))
+    }, seconds * 1000 * (0.75 + Math.random() / 2))
     timer.unref()
   }
 
   async function sweep () {
     try {
-      while (!stopped && await backend.sweep!(clock.now(), BATCH) === BATCH);
+      let removed = BATCH
+      while (removed === BATCH && !stopping.signal.aborted) removed = await backend.sweep!(clock.now(), BATCH)
     } catch (error) {
       log.warn({ err: driverCause(error) }, 'expired sessions were not removed; the next attempt follows')
     }
@@ -41,10 +44,10 @@ export function createSweeper (
 
   return {
     start () {
-      if (timer === undefined) schedule()
+      if (interval !== null && backend.sweep !== undefined && timer === undefined) schedule(interval)
     },
     async stop () {
-      stopped = true
+      stopping.abort()
       clearTimeout(timer)
       await working
     }

@@ -8,7 +8,6 @@ import type { Instant } from './store.js'
  *   interface SessionData { cart: string[] }
  * }
  */
-// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- made to be augmented
 export interface SessionData {}
 
 /** The type of one field: as declared in `SessionData`, or unknown for a key that is not declared. */
@@ -18,14 +17,14 @@ export type FieldOf<K extends string> = K extends keyof SessionData ? SessionDat
 export type Done = (error: Error | null) => void
 
 /**
- * The verbs and properties of a session. Their names are reserved: a field of the same name is reached with `get()`
- * and `set()` only. All but `load`, the verbs that return a promise, and `touch` throw `FST_SESSIONS_NOT_LOADED` before
- * the session is loaded.
+ * The verbs and properties of a session. Their names are reserved: a field of the same name is reached with
+ * `get()` and `set()` only. All but `load`, the verbs that return a promise, and `touch` throw
+ * `FST_SESSIONS_NOT_LOADED` before the session is loaded.
  */
 export interface SessionMembers {
   /**
-   * Reads the session from the store, at most once per request, and resolves to the session itself. Without a cookie
-   * nothing is read.
+   * Reads the session from the store, at most once per request, and resolves to the session itself. Without
+   * a cookie nothing is read.
    *
    * @throws FST_SESSIONS_STORE (503) when the store fails or does not answer within `storeTimeout`
    */
@@ -51,8 +50,8 @@ export interface SessionMembers {
   toJSON (): Record<string, unknown>
   /**
    * Sets a key to what `change` makes of its value. When another request has written the session in between,
-   * `change` is run again on the value that is stored now: counters are exact. It must be synchronous and without side
-   * effects.
+   * `change` is run again on the value that is stored now: counters are exact. It must be synchronous and
+   * without side effects.
    *
    * @returns the new value
    */
@@ -66,8 +65,8 @@ export interface SessionMembers {
   regenerate (done: Done): void
   regenerate (keys: readonly string[], done: Done): void
   /**
-   * Notes whose session it is. Always comes with a new id; sets `authenticatedAt` and starts the absolute timeout
-   * anew.
+   * Notes whose session it is. Always comes with a new id; sets `authenticatedAt` and starts the absolute
+   * timeout anew.
    *
    * @param principal names the user, for instance by the primary key: any non-empty string
    */
@@ -78,7 +77,9 @@ export interface SessionMembers {
    * @param seconds from now on; default `rememberFor` of the options
    */
   remember (seconds?: number): Promise<void>
-  /** Removes the session from the store at commit, then the cookie. What is set after that is a new session. */
+  /**
+   * Removes the session from the store at commit, then the cookie. What is set after that is a new session.
+   */
   destroy (): Promise<void>
   destroy (done: Done): void
   /** The same as `destroy()`. */
@@ -91,15 +92,16 @@ export interface SessionMembers {
   reload (): Promise<void>
   reload (done: Done): void
   /**
-   * Commits now, for what never reaches the end of an ordinary response: before `reply.hijack()`, server-sent events, a
-   * long stream. The cookie is on the reply when it resolves. Later changes are committed with the response.
+   * Commits now, for what never reaches the end of an ordinary response: before `reply.hijack()`,
+   * server-sent events, a long stream. The cookie is on the reply when it resolves. Later changes are
+   * committed with the response.
    */
   save (): Promise<void>
   save (done: Done): void
 
   /**
-   * Names the session in logs and lists: SHA-256 of the id in the cookie, which it does not give away. Null until the
-   * session is stored.
+   * Names the session in logs and lists: SHA-256 of the id in the cookie, which it does not give away. Null
+   * until the session is stored.
    */
   readonly id: string | null
   /** The same as `id`. */
@@ -110,9 +112,14 @@ export interface SessionMembers {
   isModified (): boolean
   /** Whether the session is stored as it is now. */
   isSaved (): boolean
-  /** Milliseconds since the epoch; the absolute timeout counts from here. Null until the session is stored. */
+  /**
+   * Milliseconds since the epoch; the absolute timeout counts from here. Null until the session is stored.
+   */
   readonly createdAt: Instant | null
-  /** Milliseconds since the epoch: the earlier of the idle and the absolute end. Null until the session is stored. */
+  /**
+   * Milliseconds since the epoch: the earlier of the idle and the absolute end. Null until the session is
+   * stored.
+   */
   readonly expiresAt: Instant | null
   /** When `login()` was called last, in milliseconds since the epoch, or null. */
   readonly authenticatedAt: Instant | null
@@ -121,4 +128,6 @@ export interface SessionMembers {
 }
 
 /** `request.session`: the fields of the application, and the members above. */
-export type Session = SessionMembers & { [K in Exclude<keyof SessionData, keyof SessionMembers>]?: SessionData[K] }
+export type Session = SessionMembers & {
+  [K in Exclude<keyof SessionData, keyof SessionMembers>]?: SessionData[K]
+}

@@ -2,7 +2,10 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import type { CookieJar } from 'tough-cookie'
 
 export interface ClientOptions {
-  /** Scheme and host that the requests seem to go to. Default `http://localhost`, which browsers treat as secure. */
+  /**
+   * Scheme and host that the requests seem to go to. Default `http://localhost`, which browsers treat as
+   * secure.
+   */
   origin?: string
 }
 
@@ -17,7 +20,8 @@ export interface Client {
 }
 
 /**
- * An inject client with a cookie jar that obeys path, domain, secure and expiry. Needs the package `tough-cookie`.
+ * An inject client with a cookie jar that obeys path, domain, secure and expiry. Needs the package
+ * `tough-cookie`.
  *
  * @example
  * const client = createClient(app)

@@ -1,0 +1,176 @@
+import { Type } from '@sinclair/typebox'
+import { defineStore } from '../lib/define-store.js'
+import type { StoreContext } from '../lib/define-store.js'
+import type { IndexedKey, RecordIndex, SessionBackend, StoredRecord } from '../types/store.js'
+
+/** One flat object per record: this is what a session costs beside its value. */
+interface Entry extends StoredRecord, RecordIndex {}
+
+/** No more than one line a minute tells of evictions, however many there are. */
+const WARN_EVERY = 60_000
+/** When full, expired records are looked for at most this often, since that walks through all of them. */
+const CLEAN_EVERY = 1000
+
+/**
+ * Keeps sessions in the memory of the process: for development and tests, and for an application of one
+ * process that may forget its sessions at a restart.
+ */
+export const memoryStore = defineStore({
+  type: 'memory',
+  options: Type.Object({
+    maxEntries: Type.Integer({
+      minimum: 1,
+      default: 100_000,
+      description: 'The most sessions kept. When full, the least recently written or touched one is evicted.'
+    })
+  }),
+  open ({ maxEntries }, context) {
+    if (process.env.NODE_ENV === 'production') {
+      context.log.warn({}, 'the memory store loses all sessions at a restart and shares none with other ' +
+        'processes; configure another store for production')
+    }
+    return { backend: memoryBackend(maxEntries, context) }
+  }
+})
+
+function memoryBackend (maxEntries: number, { clock, log }: StoreContext): SessionBackend {
+  /** In the order of the last write or touch. */
+  const entries = new Map<string, Entry>()
+  const keysByPrincipal = new Map<string, Set<string>>()
+  let evicted = 0
+  let warnAgainAt = 0
+  let cleanAgainAt = 0
+
+  return {
+    async read (key) {
+      const entry = live(key)
+      return entry === undefined ? null : stored(entry)
+    },
+
+    async create (key, record, index) {
+      if (live(key) !== undefined) return false
+      drop(key)
+      if (entries.size >= maxEntries) makeRoom()
+      put(key, record, index)
+      return true
+    },
+
+    async update (key, record, index, ifVersion) {
+      const entry = live(key)
+      if (entry === undefined) return 'missing'
+      if (entry.version !== ifVersion) return 'conflict'
+      drop(key)
+      put(key, record, index)
+      return 'ok'
+    },
+
+    async touch (key, expiresAt) {
+      const entry = live(key)
+      if (entry === undefined) return false
+      entry.expiresAt = expiresAt
+      entries.delete(key)
+      entries.set(key, entry)
+      return true
+    },
+
+    async remove (key, ifVersion) {
+      const entry = live(key)
+      if (entry === undefined) return 'missing'
+      if (ifVersion !== undefined && entry.version !== ifVersion) return 'conflict'
+      drop(key)
+      return 'ok'
+    },
+
+    async * keysOf (principal) {
+      for (const key of [...keysByPrincipal.get(principal) ?? []]) {
+        const entry = live(key)
+        if (entry?.principal === principal) yield indexed(key, entry)
+      }
+    },
+
+    async removeAllOf (principal, except) {
+      let removed = 0
+      for (const key of [...keysByPrincipal.get(principal) ?? []]) {
+        if (key === except) continue
+        if (live(key) !== undefined) removed++
+        drop(key)
+      }
+      return removed
+    },
+
+    async sweep (now, limit) {
+      return sweep(now, limit)
+    },
+
+    async count () {
+      const now = clock.now()
+      let count = 0
+      for (const entry of entries.values()) if (entry.expiresAt > now) count++
+      return count
+    }
+  }
+
+  function live (key: string) {
+    const entry = entries.get(key)
+    return entry !== undefined && entry.expiresAt > clock.now() ? entry : undefined
+  }
+
+  function put (key: string, record: StoredRecord, { principal, createdAt }: RecordIndex) {
+    const { value, version, expiresAt } = record
+    entries.set(key, { value: copied(value), version, expiresAt, principal, createdAt })
+    if (principal === null) return
+    const keys = keysByPrincipal.get(principal)
+    if (keys === undefined) keysByPrincipal.set(principal, new Set([key]))
+    else keys.add(key)
+  }
+
+  function drop (key: string) {
+    const principal = entries.get(key)?.principal
+    entries.delete(key)
+    if (principal == null) return
+    const keys = keysByPrincipal.get(principal)!
+    keys.delete(key)
+    if (keys.size === 0) keysByPrincipal.delete(principal)
+  }
+
+  function sweep (now: number, limit: number) {
+    let removed = 0
+    for (const [key, entry] of entries) {
+      if (removed >= limit) break
+      if (entry.expiresAt > now) continue
+      drop(key)
+      removed++
+    }
+    return removed
+  }
+
+  function makeRoom () {
+    const now = clock.now()
+    if (now >= cleanAgainAt) {
+      cleanAgainAt = now + CLEAN_EVERY
+      sweep(now, Infinity)
+    }
+    if (entries.size < maxEntries) return
+    const [oldest] = entries.keys()
+    if (live(oldest) !== undefined) evicted++
+    drop(oldest)
+    if (evicted > 0 && now >= warnAgainAt) {
+      log.warn({ evicted, maxEntries }, 'the memory store is full and evicted live sessions; ' +
+        'raise its option maxEntries or use another store')
+      evicted = 0
+      warnAgainAt = now + WARN_EVERY
+    }
+  }
+}
+
+function stored ({ value, version, expiresAt }: Entry): StoredRecord {
+  return { value: copied(value), version, expiresAt }
+}
+
+function indexed (key: string, entry: Entry): IndexedKey {
+  return { key, createdAt: entry.createdAt, expiresAt: entry.expiresAt, record: stored(entry) }
+}
+
+function copied (value: string | Uint8Array) {
+  return typeof value === 'string' ? value : new Uint8Array(value)
+}
