@@ -1,6 +1,10 @@
 /** Text that is HTML already. */
 export class Html {
-  constructor (readonly source: string) {}
+  readonly source: string
+
+  constructor (source: string) {
+    this.source = source
+  }
 }
 
 type Part = Html | string | number | false | null | undefined

@@ -16,8 +16,11 @@ export interface Demo {
 
 /** What a demo printed that ended by itself. */
 export class EndedError extends Error {
-  constructor (readonly code: number | null, output: string) {
+  readonly code: number | null
+
+  constructor (code: number | null, output: string) {
     super(output)
+    this.code = code
   }
 }
 
@@ -27,7 +30,7 @@ export async function startDemo (
 ): Promise<Demo> {
   const child = spawn(
     process.execPath,
-    ['--import', import.meta.resolve('tsx'), join(root, 'examples', 'demo.ts'), '--port', '0', ...args],
+    ['--import', join(root, 'scripts', 'typescript.js'), join(root, 'examples', 'demo.ts'), '--port', '0', ...args],
     {
       cwd: directory,
       env: { PATH: process.env.PATH, TSX_TSCONFIG_PATH: join(root, 'tsconfig.json'), ...env },

@@ -28,7 +28,7 @@ async function open () {
 
 /** Starts a worker. Its lines are an event each; `ended` has the last one. */
 function start (job: string, directory: string, ...keys: string[]) {
-  const child = spawn(process.execPath, ['--import', 'tsx', worker, job, directory, ...keys],
+  const child = spawn(process.execPath, ['--import', './scripts/typescript.js', worker, job, directory, ...keys],
     { stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   const lines = createInterface(child.stdout)
@@ -107,7 +107,7 @@ t.test('a process killed in the middle of its writes loses nothing it acknowledg
 t.test('a disk that is full fails the write and keeps nothing of it', async t => {
   const { backend, directory } = await open()
   const key = newKey()
-  const script = 'ulimit -f 1000; exec "$0" --import tsx "$@"'
+  const script = 'ulimit -f 1000; exec "$0" --import ./scripts/typescript.js "$@"'
   const limited = spawn('sh', ['-c', script, process.execPath, worker, 'overflow', directory, key],
     { stdio: ['ignore', 'pipe', 'inherit'] })
   const [code] = await once(createInterface(limited.stdout), 'line')
