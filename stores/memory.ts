@@ -41,6 +41,58 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
   let warnAgainAt = 0
   let cleanAgainAt = 0
 
+  function live (key: string) {
+    const entry = entries.get(key)
+    return entry !== undefined && entry.expiresAt > clock.now() ? entry : undefined
+  }
+
+  function put (key: string, record: StoredRecord, { principal, createdAt }: RecordIndex) {
+    const { value, version, expiresAt } = record
+    entries.set(key, { value: copied(value), version, expiresAt, principal, createdAt })
+    if (principal === null) return
+    const keys = keysByPrincipal.get(principal)
+    if (keys === undefined) keysByPrincipal.set(principal, new Set([key]))
+    else keys.add(key)
+  }
+
+  function drop (key: string) {
+    const principal = entries.get(key)?.principal
+    entries.delete(key)
+    if (principal == null) return
+    const keys = keysByPrincipal.get(principal)!
+    keys.delete(key)
+    if (keys.size === 0) keysByPrincipal.delete(principal)
+  }
+
+  function sweep (now: number, limit: number) {
+    let removed = 0
+    for (const [key, entry] of entries) {
+      if (removed >= limit) break
+      if (entry.expiresAt > now) continue
+      drop(key)
+      removed++
+    }
+    return removed
+  }
+
+  function makeRoom () {
+    const now = clock.now()
+    if (now >= cleanAgainAt) {
+      cleanAgainAt = now + CLEAN_EVERY
+      sweep(now, Infinity)
+    }
+    if (entries.size < maxEntries) return
+    const [oldest] = entries.keys()
+    if (live(oldest) !== undefined) evicted++
+    drop(oldest)
+    if (evicted > 0 && now >= warnAgainAt) {
+      log.warn({ evicted, maxEntries }, 'the memory store is full and evicted live sessions; ' +
+        'raise its option maxEntries or use another store')
+      evicted = 0
+      warnAgainAt = now + WARN_EVERY
+    }
+  }
+
   return {
     async read (key) {
       const entry = live(key)
@@ -107,58 +159,6 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
       let count = 0
       for (const entry of entries.values()) if (entry.expiresAt > now) count++
       return count
-    }
-  }
-
-  function live (key: string) {
-    const entry = entries.get(key)
-    return entry !== undefined && entry.expiresAt > clock.now() ? entry : undefined
-  }
-
-  function put (key: string, record: StoredRecord, { principal, createdAt }: RecordIndex) {
-    const { value, version, expiresAt } = record
-    entries.set(key, { value: copied(value), version, expiresAt, principal, createdAt })
-    if (principal === null) return
-    const keys = keysByPrincipal.get(principal)
-    if (keys === undefined) keysByPrincipal.set(principal, new Set([key]))
-    else keys.add(key)
-  }
-
-  function drop (key: string) {
-    const principal = entries.get(key)?.principal
-    entries.delete(key)
-    if (principal == null) return
-    const keys = keysByPrincipal.get(principal)!
-    keys.delete(key)
-    if (keys.size === 0) keysByPrincipal.delete(principal)
-  }
-
-  function sweep (now: number, limit: number) {
-    let removed = 0
-    for (const [key, entry] of entries) {
-      if (removed >= limit) break
-      if (entry.expiresAt > now) continue
-      drop(key)
-      removed++
-    }
-    return removed
-  }
-
-  function makeRoom () {
-    const now = clock.now()
-    if (now >= cleanAgainAt) {
-      cleanAgainAt = now + CLEAN_EVERY
-      sweep(now, Infinity)
-    }
-    if (entries.size < maxEntries) return
-    const [oldest] = entries.keys()
-    if (live(oldest) !== undefined) evicted++
-    drop(oldest)
-    if (evicted > 0 && now >= warnAgainAt) {
-      log.warn({ evicted, maxEntries }, 'the memory store is full and evicted live sessions; ' +
-        'raise its option maxEntries or use another store')
-      evicted = 0
-      warnAgainAt = now + WARN_EVERY
     }
   }
 }

@@ -46,8 +46,9 @@ async function listed ({ backend, clock, index, after, put, get }: Lab) {
   const found = await collect(backend.keysOf!('ada'))
   assert.deepEqual(found.map(({ key }) => key).sort(), [one, two].sort())
   for (const { key, record, ...rest } of found) {
-    assert.equal(rest.createdAt, key === one ? createdAt : clock.now(), 'createdAt')
-    assert.equal(rest.expiresAt, after(key === one ? 1200 : 60), 'expiresAt')
+    assert.deepEqual(rest, key === one
+      ? { createdAt, expiresAt: after(1200) }
+      : { createdAt: clock.now(), expiresAt: after(60) })
     if (record === undefined) continue
     const { value, ...others } = await get(key)
     sameValue(record.value, value)

@@ -142,7 +142,7 @@ function createLab (base: Pick<Lab, 'options' | 'clock' | 'space' | 'backend' | 
   async function holds (key: string, expected: Pick<StoredRecord, 'value' | 'expiresAt'>) {
     const found = await get(key)
     sameValue(found.value, expected.value)
-    assert.equal(found.expiresAt, expected.expiresAt, 'expiresAt')
+    assert.deepEqual({ expiresAt: found.expiresAt }, { expiresAt: expected.expiresAt })
     assert.equal(typeof found.version, 'string', 'a version is text')
   }
 
