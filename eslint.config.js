@@ -1,7 +1,7 @@
 import neostandard from 'neostandard'
 
 export default [
-  ...neostandard({ ts: true, ignores: ['dist', '.tap', 'node_modules'] }),
+  ...neostandard({ ts: true, ignores: ['dist', '.engines', '.tap', 'node_modules'] }),
   {
     rules: {
       '@stylistic/max-len': ['error', { code: 110, ignoreUrls: true, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true }]

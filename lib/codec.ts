@@ -53,9 +53,8 @@ export function assertCarriable (value: unknown, path: string, ancestors: object
   if (Array.isArray(value)) {
     value.forEach((item, index) => assertCarriable(item, `${path}[${index}]`, ancestors))
   } else {
-    if (value instanceof Map || value instanceof Set || ArrayBuffer.isView(value)) {
-      throw new ValueError(path, `a ${value.constructor.name}`)
-    }
+    const kind = Object.prototype.toString.call(value).slice('[object '.length, -1)
+    if (kind !== 'Object') throw new ValueError(path, `of the kind ${kind}`)
     for (const [key, item] of Object.entries(value)) assertCarriable(item, `${path}.${key}`, ancestors)
   }
   ancestors.pop()

@@ -3,7 +3,7 @@ import type { Instant, SessionDraft, SessionRecord, SessionStore, WrittenSession
 import type { Clock } from './clock.js'
 import type { SessionEvent } from './diagnostics.js'
 import type { Timeouts } from './lifetime.js'
-import type { Batch, Data, WorkingCopy } from './working-copy.js'
+import type { Data, WorkingCopy } from './working-copy.js'
 import { publish } from './diagnostics.js'
 import { ConflictError } from './errors.js'
 import { expiryAt } from './lifetime.js'
@@ -52,10 +52,8 @@ export type Fate =
   | 'touch'
   /** Store under a new id, then remove the old one. */
   | 'rotate'
-  /** Remove the session because `destroy()` was called. */
+  /** Remove the session because `destroy()` was called. What was written after that is decided upon next. */
   | 'destroy'
-  /** Remove the session because `destroy()` was called, and store a new one that was written after that. */
-  | 'replace'
 
 export interface Situation {
   /** `destroy()` was called on a stored session. */
@@ -75,12 +73,12 @@ export interface Situation {
 }
 
 export function decide ({ doomed, stored, rotating, changed, empty, touchDue, failed }: Situation): Fate {
+  if (doomed) return 'destroy'
   const saves = changed && !failed
-  if (doomed) return saves && !empty ? 'replace' : 'destroy'
   if (!stored) return saves && !empty ? 'create' : 'nothing'
   if (rotating) return 'rotate'
   if (saves) return 'update'
-  return touchDue ? 'touch' : 'nothing'
+  return touchDue && !changed ? 'touch' : 'nothing'
 }
 
 /** What the response has to tell the browser. */
@@ -90,11 +88,11 @@ export type CookieChange =
 
 export interface Job {
   readonly settings: SessionSettings
+  /** Its batch is what is written, unless `failed`. */
   readonly copy: WorkingCopy
-  readonly batch: Batch
   readonly intents: Intents
+  /** What the fate is about; null for 'create'. */
   readonly stored: Stored | null
-  readonly doomed: Stored | null
   readonly failed: boolean
   readonly now: Instant
 }
@@ -114,11 +112,7 @@ export async function carryOut (fate: Exclude<Fate, 'nothing'>, job: Job): Promi
     case 'update': return update(job, job.stored!)
     case 'touch': return touch(job, job.stored!)
     case 'rotate': return rotate(job, job.stored!)
-    case 'destroy': return destroy(job, job.doomed!)
-    case 'replace': {
-      const outcome = await destroy(job, job.doomed!)
-      return outcome.gone ? outcome : create(job)
-    }
+    case 'destroy': return destroy(job, job.stored!)
   }
 }
 
@@ -131,7 +125,7 @@ async function create (job: Job): Promise<Outcome> {
 
 async function update (job: Job, stored: Stored): Promise<Outcome> {
   const { store } = job.settings
-  return contend(job, stored, job.batch, job.copy.current(), async (data, record) => {
+  return contend(job, stored, job.copy.current(), async (data, record) => {
     const draft = draftOf(job, data, record)
     if (draft.principal === null && Object.keys(data).length === 0) {
       const removed = await store.remove(stored.token, record.version)
@@ -160,12 +154,11 @@ async function touch (job: Job, stored: Stored): Promise<Outcome> {
 async function rotate (job: Job, stored: Stored): Promise<Outcome> {
   const { store } = job.settings
   let created: WrittenSession | undefined
-  const batch = job.failed ? { ...job.batch, changes: [] } : job.batch
   try {
-    const data = job.failed ? await pristine(job, stored, batch) : job.copy.current()
+    const data = job.failed ? await pristine(job, stored) : job.copy.current()
     const outcome = data === null
       ? gone(job, stored)
-      : await contend(job, stored, batch, data, async (data, record) => {
+      : await contend(job, stored, data, async (data, record) => {
         const draft = draftOf(job, data, record)
         const written: WrittenSession | 'conflict' | 'missing' = created === undefined
           ? await store.create(draft)
@@ -185,9 +178,9 @@ async function rotate (job: Job, stored: Stored): Promise<Outcome> {
   }
 }
 
-async function destroy (job: Job, doomed: Stored): Promise<Outcome> {
-  const removed = await job.settings.store.remove(doomed.token)
-  return removed === 'missing' ? gone(job, doomed) : destroyed(job, doomed)
+async function destroy (job: Job, stored: Stored): Promise<Outcome> {
+  const removed = await job.settings.store.remove(stored.token)
+  return removed === 'missing' ? gone(job, stored) : destroyed(job, stored)
 }
 
 /**
@@ -195,7 +188,7 @@ async function destroy (job: Job, doomed: Stored): Promise<Outcome> {
  * this request's changes to it again.
  */
 async function contend (
-  job: Job, stored: Stored, batch: Batch, data: Data,
+  job: Job, stored: Stored, data: Data,
   write: (data: Data, record: Stored['record']) => Promise<Outcome | 'conflict' | 'missing'>
 ): Promise<Outcome> {
   const { store, storeTimeout } = job.settings
@@ -211,7 +204,7 @@ async function contend (
     const latest = await store.load(stored.token)
     if (!('record' in latest)) return gone(job, stored)
     record = latest.record
-    data = job.copy.rebase(batch, latest.record.data)
+    data = job.failed ? latest.record.data : job.copy.rebase(latest.record.data)
   }
 }
 
@@ -219,9 +212,9 @@ async function contend (
  * The stored data without this request's changes, for a rotation that is carried out although the request
  * failed.
  */
-async function pristine ({ settings, copy }: Job, stored: Stored, batch: Batch): Promise<Data | null> {
+async function pristine ({ settings }: Job, stored: Stored): Promise<Data | null> {
   const latest = await settings.store.load(stored.token)
-  return 'record' in latest ? copy.rebase(batch, latest.record.data) : null
+  return 'record' in latest ? latest.record.data : null
 }
 
 function draftOf (job: Job, data: Data, record: Stored['record'] | null): SessionDraft {
@@ -245,7 +238,8 @@ function kept (
   const record = { createdAt, authenticatedAt, principal, rememberedUntil, expiresAt, version }
   const stored = { presented: token, token, handle, record }
   const persistent = settings.persistent || rememberedUntil !== null
-  if (token === previous?.presented && !persistent) return { stored }
+  const hasMoved = persistent && expiresAt !== previous?.record.expiresAt
+  if (token === previous?.presented && !hasMoved) return { stored }
   return { stored, cookie: { kind: 'set', token, expiresAt, persistent } }
 }
 

@@ -64,7 +64,7 @@ export function cookieValues (header: string | undefined, name: string): readonl
 
 /** Whether browsers treat this host as secure even over plain http. */
 export function isLoopback (hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]' || hostname === '::1'
+  return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]'
 }
 
 /** The attributes of one Set-Cookie, as `@fastify/cookie` takes them. */

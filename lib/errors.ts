@@ -16,9 +16,9 @@ export const DriverError = createError<[string, string, Cause?]>('FST_SESSIONS_D
 /** Data were used before `await request.session.load()`. */
 export const NotLoadedError = createError<[string]>('FST_SESSIONS_NOT_LOADED',
   "the session was not loaded before '%s' was used; call await request.session.load() first, or set load: 'eager'", 500)
-/** A property was written whose name belongs to the session itself. */
+/** A property was written or deleted whose name belongs to the session itself. */
 export const ReservedNameError = createError<[string]>('FST_SESSIONS_RESERVED_NAME',
-  "'%s' is a name of the session itself; store the value with session.set() instead", 500, TypeError)
+  "'%s' is a name of the session itself; use session.get(), set() and delete() for a value of that name", 500, TypeError)
 /** A value that the codec cannot carry. */
 export const ValueError = createError<[string, string, Cause?]>('FST_SESSIONS_VALUE',
   'the session cannot carry %s: it is %s', 500, TypeError)

@@ -3,7 +3,9 @@ import type { CookieChange } from './commit.js'
 import type { CookieAttributes } from './cookie.js'
 import type { CheckedOptions, CookieOptions } from './session-options.js'
 import type { Exchange } from './session.js'
-import { assertCookieFits, cookieFor, cookieName, cookieValues, isLoopback, replaceSetCookie } from './cookie.js'
+import {
+  assertCookieFits, cookieFor, cookieName, cookieValues, isLoopback, replaceSetCookie
+} from './cookie.js'
 
 type Serialize = (name: string, value: string, attributes: CookieAttributes) => string
 
@@ -70,16 +72,18 @@ export function varyByCookie (reply: FastifyReply): void {
 export class HttpExchange implements Exchange {
   readonly #cookie: SessionCookie
   readonly #request: FastifyRequest
-  readonly #reply: () => FastifyReply | null
+  #reply: FastifyReply | null
+  /** What the browser is to be told as soon as there is a reply. */
+  #waiting: CookieChange | null = null
   readonly refusal: (() => Error) | undefined
   readonly tokens: readonly string[]
 
   /**
-   * @param reply null before the first hook of the session plugin has run
+   * @param reply null in hooks that run before those of the session plugin
    * @param ignoresCookie the request has no session, whatever it presents
    */
   constructor (
-    cookie: SessionCookie, request: FastifyRequest, reply: () => FastifyReply | null,
+    cookie: SessionCookie, request: FastifyRequest, reply: FastifyReply | null,
     refusal: (() => Error) | undefined, ignoresCookie: boolean
   ) {
     this.#cookie = cookie
@@ -90,13 +94,21 @@ export class HttpExchange implements Exchange {
   }
 
   headersSent (): boolean {
-    return this.#reply()?.raw.headersSent === true
+    return this.#reply?.raw.headersSent === true
+  }
+
+  meet (reply: FastifyReply): void {
+    this.#reply = reply
+    if (this.#waiting !== null) this.respond(this.#waiting)
+    this.#waiting = null
   }
 
   respond (change: CookieChange): void {
-    const reply = this.#reply()
-    if (reply === null) return
-    varyByCookie(reply)
-    this.#cookie.write(this.#request, reply, change)
+    if (this.#reply === null) {
+      this.#waiting = change
+      return
+    }
+    varyByCookie(this.#reply)
+    this.#cookie.write(this.#request, this.#reply, change)
   }
 }

@@ -117,22 +117,31 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
   }
 
   async function bounded<T> (verb: string, key: string, call: () => Promise<T>): Promise<T> {
-    let timer
     try {
-      const limit = new Promise<never>((_resolve, reject) => {
-        const late = new Error(`no answer in ${settings.storeTimeout} s`)
-        timer = setTimeout(reject, settings.storeTimeout * 1000, late)
-      })
-      const answer = await Promise.race([call(), limit])
+      const answer = await inTime(call)
       settings.onUse()
       return answer
     } catch (error) {
       if (isSessionsError(error)) throw error
       publish('failure', { session: settings.name, hash: key, reason: verb })
       throw new StoreError(verb, { cause: driverCause(error, key) })
+    }
+  }
+
+  async function inTime<T> (call: () => Promise<T>): Promise<T> {
+    let timer
+    try {
+      const limit = new Promise<never>((_resolve, reject) => {
+        timer = setTimeout(() => reject(late()), settings.storeTimeout * 1000)
+      })
+      return await Promise.race([call(), limit])
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  function late (): Error {
+    return new Error(`no answer in ${settings.storeTimeout} s`)
   }
 }
 

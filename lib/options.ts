@@ -88,7 +88,7 @@ function range ({ minimum, exclusiveMinimum, maximum }: TSchema): string {
 }
 
 function listed (phrases: string[]): string {
-  return phrases.length < 2 ? phrases.join('') : phrases.slice(0, -1).join(', ') + ' or ' + phrases.at(-1)
+  return phrases.slice(0, -1).join(', ') + ' or ' + phrases.at(-1)
 }
 
 /** What was received, as a phrase. A secret is told by its kind and length only. */

@@ -1,5 +1,6 @@
 import type {
-  FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions
+  FastifyContextConfig, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest,
+  HookHandlerDoneFunction, RouteOptions
 } from 'fastify'
 import type { Session } from '../types/session.js'
 import type { SessionSettings } from './commit.js'
@@ -18,7 +19,15 @@ const kReply = Symbol('fastify-sessions.reply')
 const kOpened = Symbol('fastify-sessions.opened')
 const kRoute = Symbol('fastify-sessions.route')
 
-interface Opened { state: SessionState, session: Session }
+interface Opened {
+  readonly exchange: HttpExchange
+  readonly state: SessionState
+  readonly session: Session
+  /** There is nothing to read or write, and the response does not depend on the cookie. */
+  readonly isAbsent: boolean
+  /** The response waits for the last commit. */
+  isCommitting: boolean
+}
 
 interface SessionRequest extends FastifyRequest {
   [kReply]: FastifyReply | null
@@ -43,7 +52,7 @@ export function createSessionPlugin<Options extends object> (
     fastify.decorateRequest(kReply, null)
     fastify.decorateRequest(kOpened, null)
     fastify.decorateRequest('session', { getter: getSession } as never)
-    fastify.addHook('onRoute', settleRoute)
+    fastify.addHook('onRoute', checkRoute)
     fastify.addHook('onRequest', openSession)
     fastify.addHook('onSend', commitSession)
 
@@ -56,10 +65,10 @@ export function createSessionPlugin<Options extends object> (
       const route = settingsOf(request)
       const refusal = refusalFor(route)
       const isAbsent = !route.enabled || store.refuse !== undefined
-      const exchange = new HttpExchange(cookie, request, () => request[kReply], refusal, isAbsent)
+      const exchange = new HttpExchange(cookie, request, request[kReply], refusal, isAbsent)
       const state = new SessionState(settings, exchange)
       if (route.eager || isAbsent) state.loadIfAnonymous()
-      return { state, session: sessionProxy(state) }
+      return { exchange, state, session: sessionProxy(state), isAbsent, isCommitting: false }
     }
 
     function refusalFor ({ enabled, readOnly }: RouteSettings): (() => Error) | undefined {
@@ -69,19 +78,24 @@ export function createSessionPlugin<Options extends object> (
     }
 
     function settingsOf (request: FastifyRequest): RouteSettings {
-      const config = request.routeOptions.config as { [kRoute]?: RouteSettings } | undefined
-      return config?.[kRoute] ?? defaults
+      const config: FastifyContextConfig & { [kRoute]?: RouteSettings } = request.routeOptions.config
+      if (config.session === undefined) return defaults
+      return (config[kRoute] ??= routeSettings(config.session, options.load, request.url))
     }
 
-    function settleRoute (route: RouteOptions): void {
-      if (route.config?.session === undefined) return
-      const settled = routeSettings(route.config.session, options.load, `${route.method} ${route.url}`)
-      route.config = Object.assign({}, route.config, { [kRoute]: settled })
+    function checkRoute ({ config, method, url }: RouteOptions): void {
+      routeSettings(config?.session, options.load, `${method} ${url}`)
+    }
+
+    /** A hook that ran before ours may have used the session, or have replied in our place. */
+    function meet (request: SessionRequest, reply: FastifyReply): void {
+      request[kReply] = reply
+      request[kOpened]?.exchange.meet(reply)
     }
 
     function openSession (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
       const opening = request as SessionRequest
-      opening[kReply] = reply
+      meet(opening, reply)
       if (!settingsOf(request).eager) return done()
       const { state } = (opening[kOpened] ??= open(opening))
       if (state.isLoaded) return done()
@@ -91,11 +105,20 @@ export function createSessionPlugin<Options extends object> (
     function commitSession (
       request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: HookHandlerDoneFunction
     ): void {
-      const state = (request as SessionRequest)[kOpened]?.state
-      if (state === undefined || !state.isUsed || state.isClosed) return done()
-      state.close()
+      const closing = request as SessionRequest
+      const opened = closing[kOpened]
+      // Sent twice, as by an async handler that does not return its reply: the first response is the one.
+      if (opened?.isCommitting) return
+      if (opened === null || opened.isAbsent || !opened.state.isUsed || opened.state.isClosed) return done()
+      meet(closing, reply)
       varyByCookie(reply)
-      state.commit(reply.statusCode >= 500).then(() => done(), done)
+      opened.state.close()
+      opened.isCommitting = true
+      const finish = (error?: Error) => {
+        opened.isCommitting = false
+        done(error)
+      }
+      opened.state.commit(reply.statusCode >= 500).then(() => finish(), finish)
     }
   }
 

@@ -1,4 +1,3 @@
-import { inspect } from 'node:util'
 import type { Done, Session, SessionMembers } from '../types/session.js'
 import type { SessionState } from './session.js'
 import { ReservedNameError } from './errors.js'
@@ -57,7 +56,7 @@ const handler: ProxyHandler<SessionState> = {
   get (state, key, session: Session) {
     const member = reserved.get(key)
     if (member !== undefined) return member(state, session)
-    if (typeof key === 'symbol') return key === inspect.custom ? () => describe(state) : undefined
+    if (typeof key === 'symbol') return undefined
     // `await request.session` and returning it from an async function ask for `then`.
     if (key === 'then' && !state.isLoaded) return undefined
     return state.readable(key).get(key)
@@ -67,28 +66,31 @@ const handler: ProxyHandler<SessionState> = {
     return put(state, key, value)
   },
 
+  // What follows shows the fields that can be reached as properties, and no others.
+
   has (state, key) {
-    return typeof key === 'string' && state.readable(key).has(key)
+    return isField(key) && state.readable(key).has(key)
   },
 
   deleteProperty (state, key) {
-    if (typeof key === 'string') state.writable(key).delete(key)
+    assertField(key)
+    state.writable(key).delete(key)
     return true
   },
 
   ownKeys (state) {
-    return state.readable('keys').keys()
+    return state.readable('keys').keys().filter(isField)
   },
 
   getOwnPropertyDescriptor (state, key) {
-    if (typeof key === 'symbol') return undefined
+    if (!isField(key)) return undefined
     const data = state.readable(key)
     if (!data.has(key)) return undefined
     return { value: data.get(key), writable: true, enumerable: true, configurable: true }
   },
 
-  defineProperty (state, key, { value }) {
-    return put(state, key, value)
+  defineProperty (state, key, descriptor) {
+    return 'value' in descriptor && put(state, key, descriptor.value)
   },
 
   getPrototypeOf: () => null,
@@ -96,16 +98,19 @@ const handler: ProxyHandler<SessionState> = {
   preventExtensions: () => false
 }
 
-function put (state: SessionState, key: PropertyKey, value: unknown): boolean {
-  if (typeof key !== 'string') throw new TypeError('a session takes no symbols as keys')
-  if (reserved.has(key)) throw new ReservedNameError(key)
-  state.writable(key).set(key, value)
-  return true
+function isField (key: PropertyKey): key is string {
+  return typeof key === 'string' && !reserved.has(key)
 }
 
-/** For `console.log`: neither the id nor the data. */
-function describe (state: SessionState): string {
-  return state.isLoaded ? `Session { keys: ${inspect(state.readable('keys').keys())} }` : 'Session { not loaded }'
+function assertField (key: PropertyKey): asserts key is string {
+  if (typeof key !== 'string') throw new TypeError('a session takes no symbols as keys')
+  if (reserved.has(key)) throw new ReservedNameError(key)
+}
+
+function put (state: SessionState, key: PropertyKey, value: unknown): boolean {
+  assertField(key)
+  state.writable(key).set(key, value)
+  return true
 }
 
 /** Answers by promise, or through the callback when there is one. */

@@ -1,5 +1,6 @@
+import { inspect } from 'node:util'
 import type { Instant } from '../types/store.js'
-import type { CookieChange, Intents, SessionSettings, Stored } from './commit.js'
+import type { CookieChange, Fate, Intents, SessionSettings, Stored } from './commit.js'
 import { carryOut, decide } from './commit.js'
 import { publish } from './diagnostics.js'
 import { HeadersSentError, NotLoadedError } from './errors.js'
@@ -35,14 +36,18 @@ export class SessionState {
   #stored: Stored | null = null
   /** A stored session that `destroy()` was called on, to be removed at commit. */
   #doomed: Stored | null = null
-  /** Replaced, never changed: a commit knows by identity whether more was asked while it ran. */
   #intents = noIntents
   /** The session was destroyed or rotated by another request: nothing is written any more. */
   #gone = false
   /** The response is on its way. */
   #closed = false
-  /** Commits of one request run one after the other. */
-  #committing: Promise<unknown> | undefined
+  /** The last of the verbs and commits that wait for their turn. Undefined: none is under way. */
+  #turn: Promise<void> | undefined
+
+  /** For `console.log`: neither the id nor the data. A closure, for it is called on the proxy. */
+  readonly [inspect.custom] = (): string => {
+    return this.#copy === undefined ? 'Session { not loaded }' : `Session { keys: ${inspect(this.#copy.keys())} }`
+  }
 
   constructor (settings: SessionSettings, exchange: Exchange) {
     this.#settings = settings
@@ -57,7 +62,7 @@ export class SessionState {
 
   /** Whether the response depends on the session. */
   get isUsed (): boolean {
-    return this.#copy !== undefined || this.#loading !== undefined
+    return this.#loading !== undefined
   }
 
   get isNew (): boolean {
@@ -131,16 +136,21 @@ export class SessionState {
 
   /** Loaded at once where there is nothing to read. */
   loadIfAnonymous (): void {
-    if (this.#copy === undefined && this.#exchange.tokens.length === 0) this.#copy = new WorkingCopy({})
+    if (this.#exchange.tokens.length > 0) return
+    this.#copy = new WorkingCopy({})
+    this.#loading = Promise.resolve()
   }
 
   /** Reads again, and drops what this request has changed since the last commit. */
   async reload (): Promise<void> {
-    await this.load()
-    const current = this.#stored ?? this.#doomed
-    this.#doomed = null
-    this.#intents = noIntents
-    await this.#read(current === null ? [] : [current.presented])
+    await this.#inTurn(async () => {
+      await this.load()
+      const current = this.#stored ?? this.#doomed
+      await this.#read(current === null ? [] : [current.presented])
+      this.#doomed = null
+      this.#intents = noIntents
+      if (current !== null && this.#stored === null) this.#gone = true
+    })
   }
 
   async #read (tokens: readonly string[]): Promise<void> {
@@ -163,47 +173,65 @@ export class SessionState {
   // What takes effect at commit
 
   async regenerate (keys?: readonly string[]): Promise<void> {
-    const copy = await this.#loadToWrite('regenerate')
-    if (keys !== undefined) copy.keepOnly(keys)
-    this.#intents = { ...this.#intents, rotate: true }
+    await this.#ask(copy => {
+      if (keys !== undefined) copy.keepOnly(keys)
+      this.#intents = { ...this.#intents, rotate: true }
+    })
   }
 
   async login (principal: string): Promise<void> {
     if (typeof principal !== 'string' || principal === '') {
       throw new TypeError('session.login() takes the principal as a non-empty string')
     }
-    await this.#loadToWrite('login')
-    this.#intents = { ...this.#intents, rotate: true, login: { principal, at: this.#settings.clock.now() } }
+    await this.#ask(() => {
+      this.#intents = { ...this.#intents, rotate: true, login: { principal, at: this.#settings.clock.now() } }
+    })
   }
 
   async remember (seconds: number = this.#settings.rememberFor): Promise<void> {
     if (!Number.isFinite(seconds) || seconds <= 0) {
       throw new TypeError('session.remember() takes a number of seconds greater than 0')
     }
-    await this.#loadToWrite('remember')
-    // With a new id, so that a slower request that only notes activity cannot cut the longer life short
-    // again.
-    const rememberedUntil = this.#settings.clock.now() + Math.round(seconds * 1000)
-    this.#intents = { ...this.#intents, rotate: true, rememberedUntil }
+    await this.#ask(() => {
+      // With a new id, so that a slower request that only notes activity cannot cut the longer life short
+      // again.
+      const rememberedUntil = this.#settings.clock.now() + Math.round(seconds * 1000)
+      this.#intents = { ...this.#intents, rotate: true, rememberedUntil }
+    })
   }
 
   async destroy (): Promise<void> {
-    await this.#loadToWrite('destroy')
-    this.#doomed ??= this.#stored
-    this.#stored = null
-    this.#intents = noIntents
-    this.#copy = new WorkingCopy({})
+    await this.#ask(() => {
+      this.#doomed ??= this.#stored
+      this.#stored = null
+      this.#intents = noIntents
+      this.#copy = new WorkingCopy({})
+    })
   }
 
   async touch (): Promise<void> {
-    await this.load()
-    this.#intents = { ...this.#intents, touch: true }
+    await this.#inTurn(async () => {
+      await this.load()
+      this.#intents = { ...this.#intents, touch: true }
+    })
   }
 
-  async #loadToWrite (use: string): Promise<WorkingCopy> {
-    await this.load()
-    await this.#committing?.catch(() => {})
-    return this.writable(use)
+  /** At once where the session is loaded and nothing is under way. */
+  async #ask (effect: (copy: WorkingCopy) => void): Promise<void> {
+    this.#assertWritable()
+    await this.#inTurn(async () => {
+      if (this.#copy === undefined) await this.load()
+      effect(this.#copy!)
+    })
+  }
+
+  /** Verbs and commits of one request take effect in the order of the calls, one after the other. */
+  #inTurn (work: () => Promise<void>): Promise<void> {
+    const turn = this.#turn === undefined ? work() : this.#turn.then(work, work)
+    const end = () => { if (this.#turn === turn) this.#turn = undefined }
+    this.#turn = turn
+    turn.then(end, end)
+    return turn
   }
 
   // Commit
@@ -214,9 +242,15 @@ export class SessionState {
    * @param failed the response is a server error: changes of data are dropped
    */
   async commit (failed = false): Promise<void> {
-    const previous = this.#committing
-    this.#committing = this.#commitAfter(previous, failed)
-    await this.#committing
+    await this.#inTurn(async () => {
+      if (this.#copy === undefined) return
+      const { refusal } = this.#exchange
+      if (refusal !== undefined && this.#copy.isModified() && !failed) throw refusal()
+      const fate = this.#fate(failed)
+      let cookie = await this.#carryOut(fate, failed)
+      if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
+      if (cookie !== undefined) this.#exchange.respond(cookie)
+    })
   }
 
   /** From here on the session cannot be changed: the response is on its way. */
@@ -228,41 +262,50 @@ export class SessionState {
     return this.#closed
   }
 
-  async #commitAfter (previous: Promise<unknown> | undefined, failed: boolean): Promise<void> {
-    await previous?.catch(() => {})
-    if (this.#copy === undefined) return
+  #fate (failed: boolean): Fate {
+    if (this.#gone) return 'nothing'
     const { copy, login, rotate, touch, rememberedUntil, stored } = this.#known('save')
     const { clock, timeouts } = this.#settings
-    const now = clock.now()
-    const fate = this.#gone
-      ? 'nothing'
-      : decide({
-        doomed: this.#doomed !== null,
-        stored: stored !== null,
-        rotating: rotate,
-        changed: copy.isModified() || login !== null || rememberedUntil !== null,
-        empty: copy.isEmpty() && this.principal === null,
-        touchDue: stored !== null &&
-          (touch || stored.token !== stored.presented || touchIsDue(now, stored.record, timeouts)),
-        failed
-      })
-    if (fate === 'nothing') return
-    const intents = this.#intents
-    const batch = copy.begin()
-    const job = { settings: this.#settings, copy, batch, intents, stored, doomed: this.#doomed, failed, now }
+    return decide({
+      doomed: this.#doomed !== null,
+      stored: stored !== null,
+      rotating: rotate,
+      changed: copy.isModified() || login !== null || rememberedUntil !== null,
+      empty: copy.isEmpty() && this.principal === null,
+      touchDue: stored !== null &&
+        (touch || stored.token !== stored.presented || touchIsDue(clock.now(), stored.record, timeouts)),
+      failed
+    })
+  }
+
+  /** @returns what the browser has to be told when all is done */
+  async #carryOut (fate: Fate, failed: boolean): Promise<CookieChange | undefined> {
+    if (fate === 'nothing') return undefined
+    if ((fate === 'create' || fate === 'rotate') && this.#exchange.headersSent()) throw new HeadersSentError()
+    const { copy, stored } = this.#known('save')
+    const settings = this.#settings
+    const isRemoval = fate === 'destroy'
+    const job = {
+      settings,
+      copy,
+      intents: this.#intents,
+      stored: isRemoval ? this.#doomed : stored,
+      failed,
+      now: settings.clock.now()
+    }
+    const saves = !isRemoval && !failed
+    if (saves) copy.begin()
     try {
-      const outcome = await this.#settings.track(carryOut(fate, job))
-      copy.settle(batch)
-      this.#doomed = null
-      if (this.#intents === intents) this.#intents = noIntents
+      const outcome = await settings.track(carryOut(fate, job))
+      if (saves) copy.settle()
+      if (isRemoval) this.#doomed = null
+      else this.#intents = noIntents
       this.#stored = outcome.stored
-      if (outcome.cookie !== undefined) this.#exchange.respond(outcome.cookie)
-      if (outcome.gone) {
-        this.#gone = true
-        this.#copy = new WorkingCopy({})
-      }
+      this.#gone = outcome.gone === true
+      if (this.#gone) this.#copy = new WorkingCopy({})
+      return outcome.cookie
     } catch (error) {
-      copy.restore(batch)
+      if (saves) copy.restore()
       throw error
     }
   }

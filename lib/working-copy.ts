@@ -3,19 +3,20 @@ import { ValueError } from './errors.js'
 
 export type Data = Record<string, unknown>
 
-/** What a request did to one key. `apply` is run again on whatever another request has stored meanwhile. */
-type Change =
-  | { key: string, kind: 'set', value: unknown }
-  | { key: string, kind: 'delete' }
-  | { key: string, kind: 'apply', steps: Step[] }
-
 type Step = (value: unknown) => unknown
 
-/**
- * What was stored under a key when this request first touched it: a primitive, an object's text, or nothing.
- */
+/** What a request did to one key. */
+type Change =
+  | { kind: 'put', value: Baseline }
+  /** Run again on whatever another request has stored meanwhile. */
+  | { kind: 'apply', steps: Step[] }
+
+/** A value as it was at some moment: a primitive, an object's text, or nothing. */
 type Baseline = unknown
-class Text { constructor (readonly json: string) {} }
+class Text {
+  readonly json: string
+  constructor (json: string) { this.json = json }
+}
 const ABSENT = Symbol('absent')
 /**
  * An object that has become circular or the like: never equal, so that the commit meets it and says where.
@@ -23,12 +24,12 @@ const ABSENT = Symbol('absent')
 const UNCARRIABLE = Symbol('uncarriable')
 
 /** The changes of one commit, fixed when the commit began. */
-export interface Batch {
-  readonly changes: readonly Change[]
+interface Batch {
+  readonly changes: ReadonlyMap<string, Change>
   /** When set, only these keys of the stored data are kept. */
   readonly only: ReadonlySet<string> | null
-  readonly baselines: Map<string, Baseline>
-  readonly updates: Map<string, Update>
+  /** What is stored under the keys once the batch is written. */
+  readonly results: Map<string, Baseline>
 }
 
 interface Update { steps: Step[], result: Baseline }
@@ -39,11 +40,16 @@ interface Update { steps: Step[], result: Baseline }
  */
 export class WorkingCopy {
   #data: Data
-  /** Only keys that were handed out as objects, set or deleted: all others are unchanged. */
+  /**
+   * What is stored, as far as this request knows. Only keys that were handed out as objects, set or deleted:
+   * all others are unchanged.
+   */
   #baselines = new Map<string, Baseline>()
   /** Keys whose whole change is known as functions. */
   #updates = new Map<string, Update>()
   #only: ReadonlySet<string> | null = null
+  /** Being written. */
+  #batch: Batch | null = null
 
   constructor (data: Data) {
     this.#data = inert(data)
@@ -77,7 +83,6 @@ export class WorkingCopy {
   delete (key: string): boolean {
     if (!this.has(key)) return false
     this.#remember(key)
-    this.#updates.delete(key)
     return delete this.#data[key]
   }
 
@@ -88,20 +93,20 @@ export class WorkingCopy {
   update (key: string, step: Step): unknown {
     this.#remember(key)
     const previous = this.#updates.get(key)
-    const expected = previous === undefined ? this.#baselines.get(key) : previous.result
-    const replayable = same(this.#baseline(key), expected)
+    const expected = previous === undefined ? this.#expected(key) : previous.result
+    const replayable = same(this.#snapshot(key), expected)
     const value = step(this.#data[key])
     if (value instanceof Promise) throw new ValueError(key, 'a promise; the function of update() must be synchronous')
     this.set(key, value)
     if (replayable) {
-      this.#updates.set(key, { steps: [...previous?.steps ?? [], step], result: this.#baseline(key) })
+      this.#updates.set(key, { steps: [...previous?.steps ?? [], step], result: this.#snapshot(key) })
     }
     return value
   }
 
-  /** A copy that shares nothing with the session. */
+  /** A copy that shares nothing with the session, as JSON carries it. */
   data (): Data {
-    return structuredClone({ ...this.#data })
+    return JSON.parse(JSON.stringify(this.#data))
   }
 
   /** The data themselves, to be encoded at once. */
@@ -116,12 +121,15 @@ export class WorkingCopy {
   isModified (): boolean {
     if (this.#only !== null) return true
     for (const [key, baseline] of this.#baselines) {
-      if (!same(this.#baseline(key), baseline)) return true
+      if (!same(this.#snapshot(key), baseline)) return true
     }
     return false
   }
 
-  /** Drops all keys but these, from what is stored by others meanwhile as well. */
+  /**
+   * Drops all keys but these, from what is stored by others meanwhile as well. Not while a batch is being
+   * written.
+   */
   keepOnly (keys: Iterable<string>): void {
     const kept = new Set(keys)
     this.#only = intersection(kept, this.#only)
@@ -129,89 +137,103 @@ export class WorkingCopy {
       if (kept.has(key)) continue
       delete this.#data[key]
       this.#baselines.set(key, ABSENT)
-      this.#updates.delete(key)
-    }
-  }
-
-  /** What there is to commit now. Changes made from here on belong to the next batch. */
-  begin (): Batch {
-    const baselines = new Map<string, Baseline>()
-    const changes: Change[] = []
-    for (const [key, before] of this.#baselines) {
-      const now = this.#baseline(key)
-      baselines.set(key, now)
-      if (same(now, before)) continue
-      const update = this.#updates.get(key)
-      if (update !== undefined && same(update.result, now)) changes.push({ key, kind: 'apply', steps: update.steps })
-      else if (now === ABSENT) changes.push({ key, kind: 'delete' })
-      else changes.push({ key, kind: 'set', value: this.#carriable(key) })
-    }
-    const batch = { changes, baselines, only: this.#only, updates: this.#updates }
-    this.#updates = new Map()
-    this.#only = null
-    return batch
-  }
-
-  /** The batch was written: what it holds is no change any more. */
-  settle (batch: Batch): void {
-    for (const [key, baseline] of batch.baselines) this.#baselines.set(key, baseline)
-  }
-
-  /** The batch was not written: all of it is still to be committed. */
-  restore (batch: Batch): void {
-    if (batch.only !== null) this.#only = intersection(batch.only, this.#only)
-    for (const [key, { steps, result }] of batch.updates) {
-      const later = this.#updates.get(key)
-      this.#updates.set(key, { steps: [...steps, ...later?.steps ?? []], result: later?.result ?? result })
     }
   }
 
   /**
-   * Another request has written `stored` meanwhile. Takes over what it changed, applies the batch to it
-   * again and returns the data to write. References to objects that nobody changed stay valid.
+   * Fixes what there is to commit now: changes made from here on belong to the next batch. Followed by
+   * `settle` or `restore`.
    */
-  rebase (batch: Batch, stored: Data): Data {
-    const merged = inert(stored)
-    if (batch.only !== null) {
-      for (const key of Object.keys(merged)) if (!batch.only.has(key)) delete merged[key]
+  begin (): void {
+    const changes = new Map<string, Change>()
+    const results = new Map<string, Baseline>()
+    for (const [key, before] of this.#baselines) {
+      const now = this.#snapshot(key)
+      results.set(key, now)
+      if (same(now, before)) continue
+      assertCarriable(this.#data[key], key)
+      const update = this.#updates.get(key)
+      const isUpdate = update !== undefined && same(update.result, now)
+      changes.set(key, isUpdate ? { kind: 'apply', steps: update.steps } : { kind: 'put', value: now })
     }
-    for (const change of batch.changes) apply(change, merged)
+    this.#batch = { changes, results, only: this.#only }
+    this.#updates = new Map()
+    this.#only = null
+  }
 
-    const ours = new Set(batch.changes.filter(({ kind }) => kind !== 'apply').map(({ key }) => key))
-    for (const key of new Set([...this.keys(), ...Object.keys(merged)])) {
-      if (!ours.has(key)) this.#takeOver(key, batch, key in merged ? merged[key] : undefined)
+  /** The batch was written: what it holds is no change any more. */
+  settle (): void {
+    for (const [key, result] of this.#batch!.results) this.#baselines.set(key, result)
+    this.#batch = null
+  }
+
+  /** The batch was not written: all of it is still to be committed. */
+  restore (): void {
+    const { changes, results, only } = this.#batch!
+    for (const [key, change] of changes) {
+      const later = this.#updates.get(key)
+      if (change.kind === 'put') this.#updates.delete(key)
+      else {
+        const steps = [...change.steps, ...later?.steps ?? []]
+        this.#updates.set(key, { steps, result: later === undefined ? results.get(key) : later.result })
+      }
+    }
+    this.#only = only
+    this.#batch = null
+  }
+
+  /**
+   * Another request has written `stored` meanwhile. Applies the batch to that and returns the data to write,
+   * to be encoded at once. What the others changed appears here too, but for keys that this request has
+   * changed since the batch began. References to objects that nobody changed stay valid.
+   */
+  rebase (stored: Data): Data {
+    const { changes, only } = this.#batch!
+    const merged = inert(stored)
+    if (only !== null) {
+      for (const key of Object.keys(merged)) if (!only.has(key)) delete merged[key]
+    }
+    for (const key of new Set([...this.keys(), ...Object.keys(merged), ...this.#baselines.keys()])) {
+      const before = snapshotOf(merged[key])
+      const change = changes.get(key)
+      if (change !== undefined) put(merged, key, outcomeOf(change, merged[key], key))
+      this.#follow(key, before, merged[key])
     }
     return merged
   }
 
-  #takeOver (key: string, batch: Batch, theirs: unknown): void {
-    const stored = snapshotOf(theirs)
-    const present = this.#baseline(key)
-    if (same(stored, present)) return
-    const known = [batch.baselines, this.#baselines].find(baselines => baselines.has(key))
-    const isUntouched = known === undefined || same(present, known.get(key))
-    if (known !== undefined) known.set(key, stored)
+  /**
+   * @param stored what another request has stored under the key
+   * @param value what the batch makes of it
+   */
+  #follow (key: string, stored: Baseline, value: unknown): void {
+    const present = this.#snapshot(key)
+    const result = snapshotOf(value)
+    const isUntouched = !this.#baselines.has(key) || same(present, this.#expected(key))
+    if (this.#baselines.has(key)) this.#baselines.set(key, stored)
+    if (this.#batch!.results.has(key)) this.#batch!.results.set(key, result)
+
     const later = this.#updates.get(key)
-    if (!isUntouched && later === undefined) return
-    const value = later === undefined ? theirs : run(later.steps, theirs)
-    if (value === undefined) delete this.#data[key]
-    else this.#data[key] = value
-    if (later !== undefined) later.result = this.#baseline(key)
+    if (isUntouched) {
+      if (!same(present, result)) put(this.#data, key, value)
+    } else if (later !== undefined && same(present, later.result)) {
+      put(this.#data, key, run(later.steps, revive(result), key))
+      later.result = this.#snapshot(key)
+    }
   }
 
   #remember (key: string): void {
-    if (!this.#baselines.has(key)) this.#baselines.set(key, this.#baseline(key))
+    if (!this.#baselines.has(key)) this.#baselines.set(key, this.#snapshot(key))
   }
 
-  /** The key's present value, in the form that baselines have. */
-  #baseline (key: string): Baseline {
+  /** What is stored under a remembered key, once the batch is that is being written. */
+  #expected (key: string): Baseline {
+    const results = this.#batch?.results
+    return results?.has(key) ? results.get(key) : this.#baselines.get(key)
+  }
+
+  #snapshot (key: string): Baseline {
     return snapshotOf(this.#data[key])
-  }
-
-  #carriable (key: string): unknown {
-    const value = this.#data[key]
-    assertCarriable(value, key)
-    return value
   }
 }
 
@@ -224,28 +246,36 @@ function intersection (kept: ReadonlySet<string>, only: ReadonlySet<string> | nu
   return only === null ? kept : new Set([...kept].filter(key => only.has(key)))
 }
 
-function apply (change: Change, data: Data): void {
-  if (change.kind === 'set') data[change.key] = change.value
-  else if (change.kind === 'delete') delete data[change.key]
-  else {
-    const value = run(change.steps, data[change.key])
-    if (value === undefined) delete data[change.key]
-    else data[change.key] = value
-  }
+function put (data: Data, key: string, value: unknown): void {
+  if (value === undefined) delete data[key]
+  else data[key] = value
 }
 
-function run (steps: Step[], value: unknown): unknown {
-  return steps.reduce((result, step) => step(result), value)
+function outcomeOf (change: Change, value: unknown, key: string): unknown {
+  return change.kind === 'put' ? revive(change.value) : run(change.steps, value, key)
+}
+
+function run (steps: Step[], value: unknown, key: string): unknown {
+  const result = steps.reduce((value, step) => step(value), value)
+  assertCarriable(result, key)
+  return result
 }
 
 function snapshotOf (value: unknown): Baseline {
   if (value === undefined) return ABSENT
   if (typeof value !== 'object' || value === null) return value
   try {
-    return new Text(JSON.stringify(value))
+    const json = JSON.stringify(value)
+    // A Date is stored as text, and text is what it is compared with.
+    return /^[[{]/.test(json) ? new Text(json) : JSON.parse(json)
   } catch {
     return UNCARRIABLE
   }
+}
+
+function revive (baseline: Baseline): unknown {
+  if (baseline instanceof Text) return JSON.parse(baseline.json)
+  return baseline === ABSENT ? undefined : baseline
 }
 
 function same (a: Baseline, b: Baseline): boolean {

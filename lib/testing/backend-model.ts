@@ -25,7 +25,6 @@ type Steps = { [V in Step['verb']]: (step: Extract<Step, { verb: V }>) => unknow
 /** S30: whatever is done in whatever order, the backend does what a Map would. */
 export function checkModel (options: BackendSuite, check: Check): void {
   check('S30 random sequences of all verbs against a model', async (lab) => {
-    /* c8 ignore next -- tsx adds a branch for CommonJS packages to every import() */
     const { default: fc } = await import('fast-check')
     const key = fc.nat(2)
     const who = fc.constantFrom('ada', 'ad*')

@@ -58,7 +58,11 @@ interface Teardown { teardown (end: () => unknown): void }
 type Ids = { uid: number, gid: number } | undefined
 
 const patience = 60_000
-const places = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', ...postgresFolders()]
+/** What scripts/install-engines.sh takes from npm. */
+const ownEngines = join(import.meta.dirname, '../../.engines/bin')
+const places = [
+  ownEngines, ...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', ...postgresFolders()
+]
 
 /**
  * Why tests of an engine are skipped, as tap's option `skip` takes it; false when it is there. With
