@@ -2,11 +2,15 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import type { Static, TObject } from '@sinclair/typebox'
 import type { SessionBackend, SessionStore } from '../types/store.js'
 import type { Clock } from './clock.js'
-import { DriverError } from './errors.js'
+import { DriverError, driverCause } from './errors.js'
 import { checkOptions } from './options.js'
 import type { Resource } from './resource.js'
+import { withinTime } from './time-limit.js'
 
 export { Live } from './options.js'
+
+/** Seconds that closing a store may take. */
+const CLOSE_LIMIT = 5
 
 const storeType = Symbol.for('fastify-sessions.store')
 
@@ -81,12 +85,21 @@ export function defineStore<S extends TObject> (definition: StoreDefinition<S>) 
       if ('backend' in opened) {
         fastify.addHook('onClose', async function closeSessionStore () {
           await registration.drained()
-          await opened.backend.close?.()
+          await closeInTime(definition.type, opened.backend, registration.context)
         })
       }
       registration.opened(definition.type, opened)
     }
     return Object.assign(sessionStore, { [storeType]: definition.type })
+  }
+}
+
+/** An engine that does not answer must not hold up the end of the application. */
+async function closeInTime (type: string, backend: SessionBackend, context: StoreContext): Promise<void> {
+  try {
+    await withinTime(CLOSE_LIMIT, async () => backend.close?.())
+  } catch (error) {
+    context.log.warn({ store: type, err: driverCause(error) }, 'the session store was not closed in good order')
   }
 }
 

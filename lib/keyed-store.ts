@@ -9,6 +9,7 @@ import { publish } from './diagnostics.js'
 import { CorruptError, IdError, StoreError, TooLargeError, driverCause, isSessionsError } from './errors.js'
 import { isId, randomIds, sha256 } from './id.js'
 import { absoluteEnd } from './lifetime.js'
+import { withinTime } from './time-limit.js'
 
 export interface KeyedStoreSettings {
   /** The name of the session, for diagnostics. */
@@ -118,7 +119,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
 
   async function bounded<T> (verb: string, key: string, call: () => Promise<T>): Promise<T> {
     try {
-      const answer = await inTime(call)
+      const answer = await withinTime(settings.storeTimeout, call)
       settings.onUse()
       return answer
     } catch (error) {
@@ -126,22 +127,6 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
       publish('failure', { session: settings.name, hash: key, reason: verb })
       throw new StoreError(verb, { cause: driverCause(error, key) })
     }
-  }
-
-  async function inTime<T> (call: () => Promise<T>): Promise<T> {
-    let timer
-    try {
-      const limit = new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(() => reject(late()), settings.storeTimeout * 1000)
-      })
-      return await Promise.race([call(), limit])
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  function late (): Error {
-    return new Error(`no answer in ${settings.storeTimeout} s`)
   }
 }
 

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { SessionBackend, SessionStore } from '../types/store.js'
 import type { OpenedStore, StoreContext, StorePlugin } from './define-store.js'
+import type { Sweeper } from './sweeper.js'
 import type { CheckedOptions, StoreByName } from './session-options.js'
 import { isStorePlugin } from './define-store.js'
 import { OptionError } from './errors.js'
@@ -25,13 +26,13 @@ export async function hostStore (
 ): Promise<HostedStore> {
   const plugin = isStorePlugin(options.store) ? options.store : await storeByName(options.store, table)
   const commits = new Set<Promise<unknown>>()
-  const cleanups: Array<() => Promise<void>> = []
+  let sweeper: Sweeper | undefined
   let store: SessionStore | undefined
 
   await fastify.register(plugin, {
     context: createContext(fastify, options),
     async drained () {
-      await Promise.all(cleanups.map(cleanup => cleanup()))
+      await sweeper?.stop()
       while (commits.size > 0) await Promise.allSettled(commits)
     },
     opened (_type: string, opened: OpenedStore) {
@@ -41,11 +42,11 @@ export async function hostStore (
   if (store === undefined) throw new OptionError('session option store must be made with defineStore')
 
   function hostBackend (backend: SessionBackend): SessionStore {
-    const sweeper = createSweeper(backend, options.sweepInterval, options.clock, fastify.log)
-    cleanups.push(sweeper.stop)
-    const { secrets, name, ...settings } = options
+    const { secrets, name, clock, ...settings } = options
+    const { sweepInterval, storeTimeout } = settings
+    sweeper = createSweeper(backend, { sweepInterval, storeTimeout, clock, log: fastify.log })
     const signer = secrets === null ? null : createSigner(secrets, name)
-    return keyedStore(backend, { ...settings, name, timeouts: options, signer, onUse: sweeper.start })
+    return keyedStore(backend, { ...settings, name, clock, timeouts: options, signer, onUse: sweeper.start })
   }
 
   return {

@@ -2,25 +2,32 @@ import type { SessionBackend } from '../types/store.js'
 import type { Clock } from './clock.js'
 import type { StoreLog } from './define-store.js'
 import { driverCause } from './errors.js'
+import { withinTime } from './time-limit.js'
 
 const BATCH = 500
+
+export interface SweeperSettings {
+  /** Seconds; null: never. */
+  sweepInterval: number | null
+  /** Seconds that `stop` waits for a batch at work. */
+  storeTimeout: number
+  clock: Clock
+  log: StoreLog
+}
 
 export interface Sweeper {
   /** Starts the timer, once. */
   start (): void
-  /** Stops, and resolves when the batch at work is done. */
+  /** Stops, and resolves when the batch at work is done or has taken too long. */
   stop (): Promise<void>
 }
 
 /**
  * Removes expired records from time to time, in batches, for a backend that can. The timer does not keep the
  * process alive; several instances do not meet, because each waits a little differently.
- *
- * @param interval seconds; null: never
  */
-export function createSweeper (
-  backend: SessionBackend, interval: number | null, clock: Clock, log: StoreLog
-): Sweeper {
+export function createSweeper (backend: SessionBackend, settings: SweeperSettings): Sweeper {
+  const { sweepInterval, storeTimeout, clock, log } = settings
   const stopping = new AbortController()
   let timer: NodeJS.Timeout | undefined
   let working: Promise<void> = Promise.resolve()
@@ -44,12 +51,13 @@ export function createSweeper (
 
   return {
     start () {
-      if (interval !== null && backend.sweep !== undefined && timer === undefined) schedule(interval)
+      const isAble = sweepInterval !== null && backend.sweep !== undefined
+      if (isAble && timer === undefined) schedule(sweepInterval)
     },
     async stop () {
       stopping.abort()
       clearTimeout(timer)
-      await working
+      await withinTime(storeTimeout, () => working).catch(() => {})
     }
   }
 }

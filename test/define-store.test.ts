@@ -5,6 +5,7 @@ import { test } from 'tap'
 import { defineStore, importDriver, isStorePlugin } from '../lib/define-store.js'
 import { Resource } from '../lib/resource.js'
 import { nullStore } from '../stores/null.js'
+import { openBackend } from '../lib/testing/open-store.js'
 import { memoryBackend } from './helpers/backends.js'
 
 function holder () {
@@ -117,4 +118,19 @@ test('a store closes what it opened after the last commit, and needs no close()'
   t.strictSame(log.splice(0), ['plain', 'backend', 'drained'])
   await run(nullStore())
   t.strictSame(log, ['null', 'store'])
+})
+
+test('a store that fails to close is told of, and holds up nothing', async t => {
+  const memory = await memoryBackend()
+  const warnings: object[] = []
+  const failing = defineStore({
+    type: 'failing',
+    options: Type.Object({}),
+    open: () => ({ backend: { ...memory, close: async () => { throw new Error('already gone') } } })
+  })
+  const { close } = await openBackend(failing(), {
+    log: { debug () {}, info () {}, error () {}, warn: fields => warnings.push(fields) }
+  })
+  await close()
+  t.match(warnings, [{ store: 'failing', err: { message: 'already gone' } }])
 })

@@ -9,6 +9,7 @@ import { startVisits } from './helpers/visits.js'
 
 const backend = {} as SessionBackend
 const clock = new TestClock(1_000_000)
+const settings = { sweepInterval: 60, storeTimeout: 5, clock, log: logged().log }
 const MINUTE = 60_000
 
 function logged () {
@@ -38,7 +39,7 @@ test('D12 expired records are removed in batches, again and again, from the firs
     return results.shift() ?? 0
   }
   await withTimers(async pass => {
-    const sweeper = createSweeper({ ...backend, sweep }, 60, clock, logged().log)
+    const sweeper = createSweeper({ ...backend, sweep }, settings)
     await pass(10 * MINUTE)
     t.strictSame(calls, [], 'not before the first use')
     sweeper.start()
@@ -69,7 +70,7 @@ test('D12 a sweep that fails is told of, and tried again', async t => {
     return 0
   }
   await withTimers(async pass => {
-    const sweeper = createSweeper({ ...backend, sweep }, 60, clock, log)
+    const sweeper = createSweeper({ ...backend, sweep }, { ...settings, log })
     sweeper.start()
     await pass(1.26 * MINUTE)
     t.equal(calls, 1)
@@ -91,7 +92,7 @@ test('D12 stop() waits for the batch at work and begins no other', async t => {
     return new Promise<number>(resolve => { finish = resolve })
   }
   await withTimers(async pass => {
-    const sweeper = createSweeper({ ...backend, sweep }, 60, clock, logged().log)
+    const sweeper = createSweeper({ ...backend, sweep }, settings)
     sweeper.start()
     await pass(1.26 * MINUTE)
     t.equal(calls, 1)
@@ -106,13 +107,29 @@ test('D12 stop() waits for the batch at work and begins no other', async t => {
   })
 })
 
+test('D12 stop() does not wait for a batch that hangs', async t => {
+  const sweep = () => new Promise<number>(() => {})
+  await withTimers(async pass => {
+    const sweeper = createSweeper({ ...backend, sweep }, settings)
+    sweeper.start()
+    await pass(1.26 * MINUTE)
+    let stopped = false
+    const stopping = sweeper.stop().then(() => { stopped = true })
+    await pass(4999)
+    t.equal(stopped, false)
+    await pass(1)
+    await stopping
+    t.ok(stopped)
+  })
+})
+
 test('D12 nothing is swept where the engine does it, or where it is switched off', async t => {
   let calls = 0
   const sweep = async () => calls++
   await withTimers(async pass => {
     for (const sweeper of [
-      createSweeper(backend, 60, clock, logged().log),
-      createSweeper({ ...backend, sweep }, null, clock, logged().log)
+      createSweeper(backend, settings),
+      createSweeper({ ...backend, sweep }, { ...settings, sweepInterval: null })
     ]) {
       sweeper.start()
       await pass(10 * MINUTE)
