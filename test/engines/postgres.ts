@@ -16,7 +16,7 @@ export async function startPostgres (t: { teardown (end: () => unknown): void })
     prepare: ({ directory, run }) => run('initdb', '-D', `${directory}/data`, '-U', 'test', '-A', 'trust',
       '--no-sync', '-E', 'UTF8', '--locale=C'),
     command: ({ directory, port }) => ['postgres', '-D', `${directory}/data`, '-p', String(port),
-      '-k', directory, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off'],
+      '-k', directory, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off', '-c', 'max_connections=300'],
     ready: port => query(url(port)),
     signal: 'SIGINT'
   })

@@ -1,0 +1,10 @@
+import { sqlStore } from '../../stores/sql.js'
+import { httpStories } from '../helpers/http-stories.js'
+import { onEachDialect } from './sql-dialects.js'
+
+onEachDialect('over HTTP', async (t, { dialect, options }) => {
+  for (const cookie of ['plain', 'signed'] as const) {
+    const store = (space: string) => sqlStore({ ...options, table: space, createTable: true })
+    httpStories({ test: t.test, name: dialect, store, cookie })
+  }
+})
