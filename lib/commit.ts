@@ -194,18 +194,18 @@ async function contend (
   const { store, storeTimeout } = job.settings
   const deadline = performance.now() + storeTimeout * 1000
   let record = stored.record
-  for (let tries = 0; ; tries++) {
+  for (let tries = 0; performance.now() < deadline; tries++) {
     const outcome = await write(data, record)
     if (outcome === 'missing') return gone(job, stored)
     if (outcome !== 'conflict') return outcome
     report(job, 'conflict', stored.handle)
-    if (performance.now() > deadline) throw new ConflictError()
     if (tries > 0) await pause(Math.random() * Math.min(2 ** tries, 64))
     const latest = await store.load(stored.token)
     if (!('record' in latest)) return gone(job, stored)
     record = latest.record
     data = job.failed ? latest.record.data : job.copy.rebase(latest.record.data)
   }
+  throw new ConflictError()
 }
 
 /**
@@ -219,13 +219,14 @@ async function pristine ({ settings }: Job, stored: Stored): Promise<Data | null
 
 function draftOf (job: Job, data: Data, record: Stored['record'] | null): SessionDraft {
   const { settings, intents, failed, now } = job
-  const login = failed ? null : intents.login
+  const { login, rememberedUntil } = failed ? { login: null, rememberedUntil: null } : intents
   const content = {
     data,
     createdAt: login?.at ?? record?.createdAt ?? now,
     authenticatedAt: login?.at ?? record?.authenticatedAt ?? null,
     principal: login?.principal ?? record?.principal ?? null,
-    rememberedUntil: (failed ? null : intents.rememberedUntil) ?? record?.rememberedUntil ?? null
+    // A login is a new beginning: who logs in does not inherit the long life that another asked for.
+    rememberedUntil: rememberedUntil ?? (login === null ? record?.rememberedUntil ?? null : null)
   }
   return { ...content, expiresAt: expiryAt(now, content, settings.timeouts) }
 }

@@ -28,14 +28,17 @@ export class SessionCookie {
     return cookieValues(request.headers.cookie, this.name)
   }
 
+  /** Whether a browser would keep the cookie. When not, the log tells why, once. */
+  canWrite (request: FastifyRequest): boolean {
+    const isPossible = isSecure(this.#options.cookie, request) !== 'impossible'
+    if (!isPossible) this.#explain(request)
+    return isPossible
+  }
+
   write (request: FastifyRequest, reply: FastifyReply, change: CookieChange): void {
     const { cookie, clock, name: sessionName } = this.#options
-    const secure = isSecure(cookie, request)
-    if (secure === 'impossible') {
-      this.#explain(request)
-      return
-    }
-    const { value, attributes } = cookieFor(change, cookie, secure, clock)
+    if (!this.canWrite(request)) return
+    const { value, attributes } = cookieFor(change, cookie, isSecure(cookie, request) === true, clock)
     assertCookieFits(sessionName, this.name, value)
     const line = this.#serialize(this.name, value, attributes)
     const present = reply.getHeader('set-cookie')
@@ -95,6 +98,10 @@ export class HttpExchange implements Exchange {
 
   headersSent (): boolean {
     return this.#reply?.raw.headersSent === true
+  }
+
+  canSetCookie (): boolean {
+    return this.#cookie.canWrite(this.#request)
   }
 
   meet (reply: FastifyReply): void {

@@ -15,6 +15,8 @@ export interface Exchange {
   readonly refusal?: () => Error
   /** Whether it is too late to tell the browser something. */
   headersSent (): boolean
+  /** Whether the browser would keep a cookie that is set now. When not, the reason is in the log. */
+  canSetCookie (): boolean
   /** Tells the browser. Called again when a later commit changes the cookie again. */
   respond (change: CookieChange): void
 }
@@ -281,7 +283,11 @@ export class SessionState {
   /** @returns what the browser has to be told when all is done */
   async #carryOut (fate: Fate, failed: boolean): Promise<CookieChange | undefined> {
     if (fate === 'nothing') return undefined
-    if ((fate === 'create' || fate === 'rotate') && this.#exchange.headersSent()) throw new HeadersSentError()
+    if (fate === 'create' || fate === 'rotate') {
+      if (this.#exchange.headersSent()) throw new HeadersSentError()
+      // A session under an id that the browser never learns would only fill the store.
+      if (!this.#exchange.canSetCookie()) return undefined
+    }
     const { copy, stored } = this.#known('save')
     const settings = this.#settings
     const isRemoval = fate === 'destroy'

@@ -219,6 +219,20 @@ test('K7 over plain http a secure cookie is not sent, and the log says once why'
   })
 })
 
+test('K7 nothing is stored, and no id changed, for a browser that would not learn of it', async t => {
+  const backend = counting(await memoryBackend())
+  const { visit } = await startStage(t, { store: { type: 'custom', backend } })
+  const elsewhere = { headers: { host: 'shop.example' } }
+  await visit('', count, elsewhere)
+  t.same(backend.calls, [])
+
+  const cookie = cookieOf(await visit('', count))
+  backend.calls.length = 0
+  t.same(setCookies(await visit(cookie, session => session.regenerate(), elsewhere)), [])
+  t.same(backend.calls, ['read'])
+  t.same((await visit(cookie, read)).json(), { visits: 1 })
+})
+
 test('K7 a deletion is not sent there either', async t => {
   const { logger, warnings } = logged()
   const { visit } = await startStage(t, {}, { logger })

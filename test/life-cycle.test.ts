@@ -555,6 +555,18 @@ test('L11 remember() takes seconds, and stands alone', async t => {
   })
 })
 
+test('L11 who logs in later does not inherit the long life', async t => {
+  const { visit } = await start(t)
+  const remembered = cookieOf(await visit('', async session => {
+    await session.login('ada')
+    await session.remember()
+  }))
+  const response = await visit(remembered, session => session.login('grace'))
+  t.notMatch(setCookies(response)[0], 'Max-Age')
+  const { createdAt, expiresAt } = (await visit(cookieOf(response), facts)).json()
+  t.equal(expiresAt, createdAt + 1_800_000)
+})
+
 test('L12 removing the last key destroys the record and the cookie', async t => {
   const ways: Record<string, Script> = {
     'delete()': session => session.delete('visits'),
