@@ -32,7 +32,8 @@ const sessions = createSessionPlugin<SessionOptions>({
   null: async () => (await import('../stores/null.js')).nullStore,
   custom: async () => (await import('../stores/custom.js')).customStore,
   redis: async () => (await import('../stores/redis.js')).redisStore,
-  sql: async () => (await import('../stores/sql.js')).sqlStore
+  sql: async () => (await import('../stores/sql.js')).sqlStore,
+  express: async () => (await import('../stores/express.js')).expressStore
 })
 
 export default sessions

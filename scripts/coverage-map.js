@@ -1,5 +1,5 @@
-// What the tests must cover, whichever test does: the package. Examples, benchmarks, scripts and the tests themselves
-// are not part of it.
+// What the tests must cover, whichever test does: the package. Examples, benchmarks, scripts and the tests
+// themselves are not part of it.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 

@@ -27,6 +27,8 @@ look () {
   need mariadb mariadb-client-core
   need postgres postgresql
   need chromium chromium
+  need java default-jdk-headless
+  need javac default-jdk-headless
   need jongodb "$jongodb"
 }
 
