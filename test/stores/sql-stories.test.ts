@@ -1,5 +1,6 @@
 import { sqlStore } from '../../stores/sql.js'
 import { httpStories } from '../helpers/http-stories.js'
+import { fourProcesses } from '../helpers/processes.js'
 import { onEachDialect } from './sql-dialects.js'
 
 onEachDialect('over HTTP', async (t, { dialect, options }) => {
@@ -7,4 +8,9 @@ onEachDialect('over HTTP', async (t, { dialect, options }) => {
     const store = (space: string) => sqlStore({ ...options, table: space, createTable: true })
     httpStories({ test: t.test, name: dialect, store, cookie })
   }
+  fourProcesses({
+    test: t.test,
+    name: dialect,
+    store: () => ({ type: 'sql', ...options, table: 'four', createTable: true })
+  })
 })
