@@ -37,6 +37,10 @@ export class SequentialWriter {
     return run(this.#writing, limited(this.#stored, this.#writingOnly))
   }
 
+  isChanged (): boolean {
+    return this.#only !== null || !isDeepStrictEqual(this.view(), this.#before())
+  }
+
   put (key: string, value: unknown): void {
     if (isDeepStrictEqual(this.view()[key], value)) return
     this.#note(key, { put: structuredClone(value) })
