@@ -47,7 +47,11 @@ export function assertCarriable (value: unknown, path: string, ancestors: object
     case 'object': break
     default: throw new ValueError(path, `a ${typeof value}`)
   }
-  if (value === null || typeof (value as { toJSON?: unknown }).toJSON === 'function') return
+  if (value === null) return
+  if ('toJSON' in value && typeof value.toJSON === 'function') {
+    assertCarriable(value.toJSON(), path, ancestors)
+    return
+  }
   if (ancestors.includes(value)) throw new ValueError(path, 'circular')
   ancestors.push(value)
   if (Array.isArray(value)) {

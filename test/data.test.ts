@@ -300,7 +300,8 @@ test('D2 what JSON cannot carry is refused, with the path to it', async t => {
     [new ArrayBuffer(1), 'x: it is of the kind ArrayBuffer'],
     [Promise.resolve(1), 'x: it is of the kind Promise'],
     [/x/, 'x: it is of the kind RegExp'],
-    [new Error('x'), 'x: it is of the kind Error']
+    [new Error('x'), 'x: it is of the kind Error'],
+    [{ own: { toJSON: () => [1n] } }, 'x.own[0]: it is a bigint']
   ]
   const visit = await startVisits(t)
   await visit(async session => {
