@@ -33,6 +33,8 @@ const sessions = createSessionPlugin<SessionOptions>({
   custom: async () => (await import('../stores/custom.js')).customStore,
   redis: async () => (await import('../stores/redis.js')).redisStore,
   sql: async () => (await import('../stores/sql.js')).sqlStore,
+  dynamodb: async () => (await import('../stores/dynamodb.js')).dynamodbStore,
+  elasticsearch: async () => (await import('../stores/elasticsearch.js')).elasticsearchStore,
   express: async () => (await import('../stores/express.js')).expressStore
 })
 

@@ -112,7 +112,9 @@ export async function startEngine (t: Teardown, spec: EngineSpec): Promise<Requi
   }
 
   async function pause () {
-    if (server !== undefined) signalAll(server.process, 'SIGSTOP')
+    if (server === undefined) return
+    signalAll(server.process, 'SIGSTOP')
+    while (!isStopped(server.process)) await delay(1)
   }
 
   async function resume () {
@@ -216,6 +218,18 @@ function signalAll (server: ChildProcess, signal: NodeJS.Signals) {
     for (const pid of children.split(' ').filter(Boolean)) process.kill(Number(pid), signal)
   } catch {
     // it has ended, or this is not Linux
+  }
+}
+
+/** A thread that is running may go on for a moment. */
+function isStopped ({ pid }: ChildProcess): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).every(thread => {
+      return /\) [TtZX]/.test(readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8'))
+    })
+  } catch {
+    // it has ended, or this is not Linux
+    return true
   }
 }
 

@@ -4,6 +4,7 @@ import { testBackend } from '../../lib/testing/index.js'
 import { createTable, dynamodbStore } from '../../stores/dynamodb.js'
 import { credentials, noDynamodb, startDynamodb } from '../engines/dynamodb.js'
 import { httpStories } from '../helpers/http-stories.js'
+import { fourProcesses } from '../helpers/processes.js'
 
 test('the suite', { skip: noDynamodb, timeout: 300_000 }, async t => {
   const { url, control } = await startDynamodb(t)
@@ -27,4 +28,7 @@ test('the suite', { skip: noDynamodb, timeout: 300_000 }, async t => {
     }
   })
   for (const cookie of ['plain', 'signed'] as const) httpStories({ test: t.test, name: 'dynamodb', store, cookie })
+  fourProcesses({
+    test: t.test, name: 'dynamodb', store: () => ({ type: 'dynamodb', ...options, table, prefix: 'four:' })
+  })
 })

@@ -228,6 +228,16 @@ test('one server', { skip: noOwnDynamodb, timeout: 180_000 }, async t => {
     t.equal((await backend.read(moved))?.value, 'v1')
   })
 
+  await t.test('more sessions of a principal than fit into one answer', async t => {
+    const backend = await open(t, { ...server, prefix: 'pages:' })
+    const keys = Array.from({ length: 250 }, newKey)
+    await Promise.all(keys.map(key => backend.create(key, record('1'), ada)))
+    const found = []
+    for await (const { key } of backend.keysOf!('ada')) found.push(key)
+    t.strictSame(found.sort(), keys.sort())
+    t.equal(await backend.removeAllOf!('ada', keys[0]), 249)
+  })
+
   await t.test('count goes through everything, whatever else is in the table', async t => {
     const backend = await open(t, { ...server, prefix: 'many:' })
     const others = await open(t, { ...server, prefix: 'many' })

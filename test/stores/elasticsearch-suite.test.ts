@@ -5,6 +5,7 @@ import { testBackend } from '../../lib/testing/index.js'
 import { createIndex, elasticsearchStore } from '../../stores/elasticsearch.js'
 import { isFake, startElasticsearch } from '../engines/elasticsearch.js'
 import { httpStories } from '../helpers/http-stories.js'
+import { fourProcesses } from '../helpers/processes.js'
 
 const kind = isFake ? 'a FAKE of Elasticsearch' : 'Elasticsearch'
 const abilities = ['keysOf', 'removeAllOf', 'sweep', 'count', 'ping'] as const
@@ -18,6 +19,9 @@ test(`client 9 on ${kind}`, { timeout: 300_000 }, async t => {
   const store = (space: string) => elasticsearchStore({ node, index, prefix: space })
   testBackend({ test: t.test, store, abilities, engine: control })
   for (const cookie of ['plain', 'signed'] as const) httpStories({ test: t.test, name: 'elasticsearch', store, cookie })
+  fourProcesses({
+    test: t.test, name: 'elasticsearch', store: () => ({ type: 'elasticsearch', node, index, prefix: 'four:' })
+  })
 })
 
 test(`client 8, handed over, on ${kind}`, { timeout: 300_000 }, async t => {

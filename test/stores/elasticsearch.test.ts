@@ -279,6 +279,16 @@ test(`on ${kind}`, { timeout: 120_000 }, async t => {
     t.equal(after.hits.hits.length, 1)
   })
 
+  await t.test('more sessions of a principal than fit into one answer', async t => {
+    const backend = await open(t, { node, index, prefix: 'pages:' })
+    const keys = Array.from({ length: 250 }, newKey)
+    for (const key of keys) await backend.create(key, record('1'), ada)
+    const found = []
+    for await (const { key } of backend.keysOf!('ada')) found.push(key)
+    t.strictSame(found, keys.sort())
+    t.equal(await backend.removeAllOf!('ada', keys[0]), 249)
+  })
+
   await t.test('sweep leaves what was touched while it was at work', async t => {
     const clock = new TestClock()
     const backend = await open(t, { node, index, prefix: 'sweep:' }, clock)
