@@ -226,6 +226,28 @@ test('F2 a store is chosen by data or by value, and the options stay as they are
   t.strictSame(options, { store: { type: 'memory', maxEntries: 5 }, cookie: { path: '/' } })
 })
 
+test('F2 every built-in store can be named', async t => {
+  const backend = await memoryBackend()
+  const named = {
+    memory: {},
+    file: { directory: t.testdir() },
+    null: {},
+    custom: { backend },
+    redis: {},
+    sql: { dialect: 'sqlite', filename: ':memory:', createTable: true },
+    mongodb: { url: 'mongodb://127.0.0.1' },
+    memcached: {},
+    dynamodb: { region: 'local' },
+    elasticsearch: {},
+    express: { store: { get () {}, set () {}, destroy () {} } }
+  }
+  for (const [type, options] of Object.entries(named)) {
+    await t.resolves(startApp(t, { store: { type, ...options } }, () => {}), type)
+  }
+  const { message } = await startApp(t, { store: { type: 'none' } }, () => {}).catch(error => error)
+  for (const type of Object.keys(named)) t.match(message, type)
+})
+
 test('F2 a store of one’s own, by value', async t => {
   const backend = counting(await memoryBackend())
   const visit = await startVisits(t, { store: { type: 'custom', backend } })

@@ -59,7 +59,6 @@ export function createClient (app: FastifyInstance, { origin = 'http://localhost
 }
 
 async function openJar (): Promise<CookieJar> {
-  /* c8 ignore next -- tsx adds a branch for CommonJS packages to every import() */
   const { CookieJar } = await import('tough-cookie')
   return new CookieJar(undefined, { allowSpecialUseDomain: true, prefixSecurity: 'strict' })
 }

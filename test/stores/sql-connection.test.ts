@@ -144,7 +144,7 @@ test('a SQLite file is shared by processes that open it at the same time', async
     }
     await close()`
   const run = () => promisify(execFile)(process.execPath,
-    ['--import=tsx', '--input-type=module', '--eval', program, filename])
+    ['--import=./scripts/typescript.js', '--input-type=module', '--eval', program, filename])
   await Promise.all([run(), run(), run(), run()])
   const { backend, close } = await openBackend(sqlStore({ dialect: 'sqlite', filename }), { clock: new TestClock() })
   t.equal((await backend.read('key'))?.value, '200')
