@@ -65,8 +65,14 @@ export function isSessionsError (error: unknown): error is Error & { code: strin
 export function driverCause (error: unknown, key: string | null = null): Error {
   if (!(error instanceof Error)) return new Error('something that is not an Error was thrown')
   const masked = (text: string) => key === null ? text : text.replaceAll(key, '[key]')
-  const cause = new Error(masked(error.message))
+  const cause = new Error(masked(textOf(error)))
   cause.name = error.name
   cause.stack = masked(String(error.stack))
   return 'code' in error ? Object.assign(cause, { code: error.code }) : cause
+}
+
+/** A refused connection to a name with several addresses has no text of its own. */
+function textOf (error: Error): string {
+  if (error.message !== '' || !(error instanceof AggregateError)) return error.message
+  return error.errors.map(inner => String(inner?.message ?? inner)).join('; ')
 }

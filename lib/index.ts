@@ -37,6 +37,8 @@ const sessions = createSessionPlugin<SessionOptions>({
   memcached: async () => (await import('../stores/memcached.js')).memcachedStore,
   dynamodb: async () => (await import('../stores/dynamodb.js')).dynamodbStore,
   elasticsearch: async () => (await import('../stores/elasticsearch.js')).elasticsearchStore,
+  firestore: async () => (await import('../stores/firestore.js')).firestoreStore,
+  datastore: async () => (await import('../stores/datastore.js')).datastoreStore,
   express: async () => (await import('../stores/express.js')).expressStore
 })
 

@@ -94,7 +94,7 @@ function listed (phrases: string[]): string {
 /** What was received, as a phrase. A secret is told by its kind and length only. */
 export function show (value: unknown, field?: TSchema): string {
   if (typeof value === 'string') {
-    if (field?.sensitive === true || field?.live === true) return `a string of ${value.length} characters`
+    if (field?.sensitive === true || field?.live === true || value.includes('://')) return `a string of ${value.length} characters`
     return value.length > 60 ? `a string of ${value.length} characters` : `'${value}'`
   }
   if (value === undefined) return 'nothing'

@@ -64,7 +64,9 @@ export const sessionSchema = Type.Object({
   idleTimeout: seconds('Seconds without use after which a session ends; null: never.', 1800),
   absoluteTimeout: seconds('Seconds after creation or login after which a session ends; null: never.', 43200),
   touchInterval: Type.Number({
-    minimum: 0, default: 60, description: 'Seconds between two writes that only note activity.'
+    minimum: 0,
+    default: 60,
+    description: 'Seconds between two writes that only note activity; at most half of `idleTimeout` counts.'
   }),
   rememberFor: Type.Number({
     exclusiveMinimum: 0, default: 30 * 86400, description: 'Seconds that `remember()` gives when it is not told.'
@@ -113,6 +115,10 @@ export interface CheckedOptions extends Omit<Checked, 'secret' | 'store' | 'gene
 
 /** @throws FST_SESSIONS_OPTION */
 export function checkSessionOptions (received: unknown): CheckedOptions {
+  if (isUnsetSecret(received)) {
+    throw new OptionError('session option secret was given, but is undefined; is an environment variable missing? ' +
+      'Leave the option out for ids without a signature')
+  }
   const { secret, ...options } = checkOptions(sessionSchema, received, 'session')
   const generateId = options.generateId === undefined
     ? randomIds(options.idBytes)
@@ -126,6 +132,11 @@ export function checkSessionOptions (received: unknown): CheckedOptions {
     generateId,
     clock: options.clock ?? systemClock
   })
+}
+
+/** One instance without the secret would reject the cookies of all others, and overwrite them. */
+function isUnsetSecret (received: unknown): boolean {
+  return typeof received === 'object' && received !== null && 'secret' in received && received.secret === undefined
 }
 
 function isStore (value: unknown): boolean {

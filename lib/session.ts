@@ -4,7 +4,7 @@ import type { CookieChange, Fate, Intents, SessionSettings, Stored } from './com
 import { carryOut, decide } from './commit.js'
 import { publish } from './diagnostics.js'
 import { HeadersSentError, NotLoadedError } from './errors.js'
-import { touchIsDue } from './lifetime.js'
+import { touchIsDue, wholeInstant } from './lifetime.js'
 import { WorkingCopy } from './working-copy.js'
 
 /** The request and its response, as far as a session needs them. */
@@ -197,7 +197,7 @@ export class SessionState {
     await this.#ask(() => {
       // With a new id, so that a slower request that only notes activity cannot cut the longer life short
       // again.
-      const rememberedUntil = this.#settings.clock.now() + Math.round(seconds * 1000)
+      const rememberedUntil = wholeInstant(this.#settings.clock.now() + seconds * 1000)
       this.#intents = { ...this.#intents, rotate: true, rememberedUntil }
     })
   }

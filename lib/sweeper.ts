@@ -9,7 +9,7 @@ const BATCH = 500
 export interface SweeperSettings {
   /** Seconds; null: never. */
   sweepInterval: number | null
-  /** Seconds that `stop` waits for a batch at work. */
+  /** Seconds that a batch may take. */
   storeTimeout: number
   clock: Clock
   log: StoreLog
@@ -43,7 +43,9 @@ export function createSweeper (backend: SessionBackend, settings: SweeperSetting
   async function sweep () {
     try {
       let removed = BATCH
-      while (removed === BATCH && !stopping.signal.aborted) removed = await backend.sweep!(clock.now(), BATCH)
+      while (removed === BATCH && !stopping.signal.aborted) {
+        removed = await withinTime(storeTimeout, () => backend.sweep!(clock.now(), BATCH))
+      }
     } catch (error) {
       log.warn({ err: driverCause(error) }, 'expired sessions were not removed; the next attempt follows')
     }

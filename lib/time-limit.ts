@@ -1,5 +1,6 @@
 /**
- * What `call` resolves to, if it does so in time. It goes on when it does not; what becomes of it is ignored.
+ * What `call` resolves to, if it does so in time. It goes on when it does not; what becomes of it is
+ * ignored.
  *
  * @param seconds how long to wait before rejecting
  */

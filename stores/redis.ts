@@ -34,6 +34,7 @@ export const redisStore = defineStore({
       Type.Union([Type.String({ minLength: 1 }), Type.Object({ host: Type.String(), port: Type.Integer() })]),
       {
         minItems: 1,
+        sensitive: true,
         expects: 'a list of nodes, each a URL or { host, port }',
         description: 'Some nodes of a Redis Cluster, from which the others are found.'
       }

@@ -98,7 +98,7 @@ async function checkAtBoot (ready: Promise<unknown>, options: Options, context: 
     await within(options.connectTimeout, ready)
   } catch (error) {
     if (error instanceof OptionError) throw error
-    context.log.warn({ err: discreet(error) }, 'the database of the sql store is out of reach; sessions fail until it is back')
+    context.log.warn({ err: discreet(error) }, 'the check of the sql table failed; sessions fail until the cause is gone')
   }
 }
 

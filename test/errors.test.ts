@@ -472,6 +472,8 @@ test('the cause of a store failure is what the driver said, without what it atta
   t.match(cause.stack, /errors\.test/)
   t.strictSame(Object.keys(cause).sort(), ['code', 'name'])
   t.equal(driverCause(new Error('text')).message, 'text')
+  const refused = new AggregateError([new Error('refused at ::1'), new Error('refused at 127.0.0.1')])
+  t.equal(driverCause(refused).message, 'refused at ::1; refused at 127.0.0.1')
   t.notOk('code' in driverCause(new Error('text')))
   t.equal(driverCause(null).message, 'something that is not an Error was thrown')
 })

@@ -477,6 +477,23 @@ test('L10 touchInterval: 0 notes each activity, but never writes what does not m
   t.same(calls(), ['read', 'touch'])
 })
 
+test('L10 an interval near the idle timeout does not log active users out', async t => {
+  const { visit, clock } = await start(t, { idleTimeout: 60, touchInterval: 60 })
+  const cookie = cookieOf(await visit('', count))
+  for (let seconds = 0; seconds < 300; seconds += 5) {
+    clock.advance(5)
+    t.same((await visit(cookie, read)).json(), { visits: 1 })
+  }
+})
+
+test('L7 L8 whole milliseconds reach the store, whatever the durations, and never more than it can keep', async t => {
+  const { visit, clock } = await start(t, { idleTimeout: 100 / 3 })
+  const cookie = cookieOf(await visit('', count))
+  t.equal((await visit(cookie, facts)).json().expiresAt, clock.now() + 33_333)
+  const forever = cookieOf(await visit('', session => { session.set('visits', 1); return session.remember(1e300) }))
+  t.equal((await visit(forever, facts)).json().expiresAt, Date.UTC(9999, 11, 31, 23, 59, 59))
+})
+
 test('L10 a touch that finds nothing is ignored', async t => {
   const { visit, backend, clock } = await start(t, { cookie: { persistent: true } })
   const cookie = cookieOf(await visit('', count))

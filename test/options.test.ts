@@ -226,6 +226,18 @@ test('F2 a store is chosen by data or by value, and the options stay as they are
   t.strictSame(options, { store: { type: 'memory', maxEntries: 5 }, cookie: { path: '/' } })
 })
 
+test('K14 a secret that is given but undefined is an error, not a session without one', async t => {
+  t.throws(() => checkSessionOptions({ secret: undefined }), {
+    code: 'FST_SESSIONS_OPTION',
+    message: /^session option secret was given, but is undefined; is an environment variable missing\?/
+  })
+  t.equal(checkSessionOptions({}).secrets, null)
+})
+
+test('what looks like a URL is not shown: it may carry a password', async t => {
+  t.equal(show('redis://:hunter2@127.0.0.1'), 'a string of 26 characters')
+})
+
 test('F2 every built-in store can be named', async t => {
   const backend = await memoryBackend()
   const named = {
@@ -239,6 +251,8 @@ test('F2 every built-in store can be named', async t => {
     memcached: {},
     dynamodb: { region: 'local' },
     elasticsearch: {},
+    firestore: { projectId: 'a-project' },
+    datastore: { projectId: 'a-project' },
     express: { store: { get () {}, set () {}, destroy () {} } }
   }
   for (const [type, options] of Object.entries(named)) {

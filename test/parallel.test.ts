@@ -23,7 +23,7 @@ const times = <T>(n: number, work: (i: number) => Promise<T>) => {
 
 for (const [name, store] of Object.entries(stores)) {
   test(`R4 ${name}: fifty parallel requests that each add a key add fifty`, async t => {
-    const stage = await startStage(t, { store: store(t.testdir()) })
+    const stage = await startStage(t, { store: store(t.testdir()), storeTimeout: 60 })
     const cookie = await begin(stage)
     const responses = await times(50, i => stage.visit(cookie, async session => {
       await sleep(Math.random() * 5)
@@ -39,7 +39,7 @@ for (const [name, store] of Object.entries(stores)) {
   })
 
   test(`R5 ${name}: fifty parallel requests that each count count exactly fifty`, async t => {
-    const stage = await startStage(t, { store: store(t.testdir()) })
+    const stage = await startStage(t, { store: store(t.testdir()), storeTimeout: 60 })
     const cookie = await begin(stage)
     const responses = await times(50, () => stage.visit(cookie, async session => {
       await sleep(Math.random() * 5)

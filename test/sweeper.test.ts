@@ -123,6 +123,21 @@ test('D12 stop() does not wait for a batch that hangs', async t => {
   })
 })
 
+test('D12 a batch that hangs is told of, and the next one is tried', async t => {
+  const { log, lines } = logged()
+  let calls = 0
+  const sweep = () => new Promise<number>(() => { calls++ })
+  await withTimers(async pass => {
+    const sweeper = createSweeper({ ...backend, sweep }, { ...settings, log })
+    sweeper.start()
+    await pass(1.26 * MINUTE)
+    await pass(5000)
+    t.match(lines, [[{ err: { message: 'no answer in 5 s' } }]])
+    await pass(1.26 * MINUTE)
+    t.equal(calls, 2)
+  })
+})
+
 test('D12 nothing is swept where the engine does it, or where it is switched off', async t => {
   let calls = 0
   const sweep = async () => calls++

@@ -45,7 +45,7 @@ export function httpStories ({ test, name, store, cookie: kind = 'plain' }: Http
       await app.register(cookie)
       await app.register(sessions, {
         store: tapped(store(`http${process.pid}_${++spaces}`), wire),
-        secret: kind === 'signed' ? secret : undefined
+        ...kind === 'signed' && { secret }
       })
       addRoutes(app)
       try {
