@@ -18,5 +18,7 @@ test('the suite', { skip: noFirestore, timeout: 300_000 }, async t => {
     rounds: 100,
     numRuns: 10
   })
-  for (const cookie of ['plain', 'signed'] as const) httpStories({ test: t.test, name: 'firestore', store, cookie })
+  for (const cookie of ['plain', 'signed'] as const) {
+    httpStories({ test: t.test, name: 'firestore', store, cookie })
+  }
 })
