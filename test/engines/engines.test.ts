@@ -27,8 +27,17 @@ for (const [name, skip, start] of [
   })
 }
 
-test('an engine that is not there is named', async t => {
-  t.equal(missing(['no-such-server', 'node'], 'NO_SUCH_URL'), 'no-such-server is not installed')
+test('an engine that is not there is named, unless it is required or elsewhere', async t => {
+  const { REQUIRE_ENGINES } = process.env
+  t.teardown(() => { if (REQUIRE_ENGINES !== undefined) process.env.REQUIRE_ENGINES = REQUIRE_ENGINES })
+  const look = () => missing(['no-such-server', 'node'], 'NO_SUCH_URL')
+  process.env.REQUIRE_ENGINES = '1'
+  t.equal(look(), false, 'so that its tests fail')
+  delete process.env.REQUIRE_ENGINES
+  t.equal(look(), 'no-such-server is not installed')
+  process.env.NO_SUCH_URL = 'redis://elsewhere'
+  t.equal(look(), false)
+  delete process.env.NO_SUCH_URL
 })
 
 test('a cluster of three', { skip: noOwnRedis }, async t => {
