@@ -74,5 +74,5 @@ export function driverCause (error: unknown, key: string | null = null): Error {
 /** A refused connection to a name with several addresses has no text of its own. */
 function textOf (error: Error): string {
   if (error.message !== '' || !(error instanceof AggregateError)) return error.message
-  return error.errors.map(inner => String(inner?.message ?? inner)).join('; ')
+  return error.errors.map(inner => driverCause(inner).message).join('; ')
 }

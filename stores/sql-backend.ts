@@ -143,15 +143,12 @@ export function createSqlBackend (
   }
 
   /** A deadlock undoes one of the statements that caused it, to be run again. */
-  async function run<T> (statement: (db: Database) => Promise<T>): Promise<T> {
+  async function run<T> (statement: (db: Database) => Promise<T>, retries = 5): Promise<T> {
     const db = await database()
-    for (let retries = 5; ; retries--) {
-      try {
-        return await statement(db)
-      } catch (error) {
-        if (retries === 0 || !isDeadlock(error)) throw discreet(error)
-      }
-    }
+    return Promise.resolve(db).then(statement).catch(error => {
+      if (retries === 0 || !isDeadlock(error)) throw discreet(error)
+      return run(statement, retries - 1)
+    })
   }
 
   return { read, create, update, touch, remove, keysOf, removeAllOf, sweep, count, ping }

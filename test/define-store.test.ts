@@ -134,3 +134,17 @@ test('a store that fails to close is told of, and holds up nothing', async t => 
   await close()
   t.match(warnings, [{ store: 'failing', err: { message: 'already gone' } }])
 })
+
+test('openBackend opens backends only, and keeps what they log to itself', async t => {
+  await t.rejects(openBackend(nullStore()), new TypeError('the store has no backend to open'))
+  const memory = await memoryBackend()
+  const talking = defineStore({
+    type: 'talking',
+    options: Type.Object({}),
+    open (_options, { log }) {
+      for (const level of ['debug', 'info', 'warn', 'error'] as const) log[level]({}, 'a line')
+      return { backend: memory }
+    }
+  })
+  await (await openBackend(talking())).close()
+})
