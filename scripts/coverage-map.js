@@ -1,19 +1,15 @@
-// What the tests must cover, whichever test does: the package. Examples, benchmarks, scripts and the tests
-// themselves are not part of it.
-import { existsSync, readdirSync } from 'node:fs'
+// What the tests must cover to the last branch, whichever test does: the core and what it publishes for tests.
+// The stores are measured with COVERAGE=all and not part of the check: whether a race inside an engine is lost,
+// and a retry taken, is the engine's matter and differs between runs. Examples, benchmarks, scripts and the tests
+// themselves are not part of the package.
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-// The emulators of these stores come with the Google Cloud SDK only, which is not to be had everywhere.
-const emulated = /^stores\/(firestore|datastore)/
-const hasEmulators = ['/usr/lib', '/usr/share', '/opt'].some(place => {
-  return existsSync(join(place, 'google-cloud-sdk/platform/cloud-firestore-emulator'))
-})
-
-const covered = ['lib', 'stores'].flatMap(folder => {
+const folders = process.env.COVERAGE === 'all' ? ['lib', 'stores'] : ['lib']
+const covered = folders.flatMap(folder => {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter(name => name.endsWith('.ts'))
     .map(name => join(folder, name))
-    .filter(path => hasEmulators || !emulated.test(path))
 })
 
 export default () => covered
