@@ -50,8 +50,6 @@ export const NoStoreError = createError<[]>('FST_SESSIONS_NO_STORE',
   "no session store is configured (store: { type: 'null' }); set the option store to keep sessions", 500)
 /** `generateId` returned something unusable, or the same id again and again. */
 export const IdError = createError<[string]>('FST_SESSIONS_ID', 'generateId %s', 500)
-/** The store lacks an optional ability. */
-export const AbilityError = createError<[string, string]>('FST_SESSIONS_ABILITY', 'the %s store cannot %s', 501)
 
 export function isSessionsError (error: unknown): error is Error & { code: string } {
   return error instanceof Error && 'code' in error && String(error.code).startsWith('FST_SESSIONS_')
