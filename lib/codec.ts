@@ -3,20 +3,24 @@ import { ValueError } from './errors.js'
 
 /** A session as text. `v` marks the format, so that it can change later. */
 export function encode (draft: SessionDraft): string {
-  const { createdAt, authenticatedAt, principal, rememberedUntil, data } = draft
-  return JSON.stringify({ v: 1, createdAt, authenticatedAt, principal, rememberedUntil, data })
+  const { createdAt, authenticatedAt, principal, rememberedUntil, boundTo, data } = draft
+  // Few sessions are bound: the others do not carry the field.
+  return JSON.stringify({
+    v: 1, createdAt, authenticatedAt, principal, rememberedUntil, boundTo: boundTo ?? undefined, data
+  })
 }
 
 /** Null: not something that `encode` made. */
 export function decode (value: string | Uint8Array): Omit<SessionDraft, 'expiresAt'> | null {
   const record = parse(value)
   if (!isObject(record) || record.v !== 1 || !isObject(record.data)) return null
-  const { createdAt, authenticatedAt, principal, rememberedUntil, data } = record
+  const { createdAt, authenticatedAt, principal, rememberedUntil, boundTo = null, data } = record
   if (!Number.isFinite(createdAt)) return null
   if (authenticatedAt !== null && !Number.isFinite(authenticatedAt)) return null
   if (rememberedUntil !== null && !Number.isFinite(rememberedUntil)) return null
   if (principal !== null && typeof principal !== 'string') return null
-  return { createdAt, authenticatedAt, principal, rememberedUntil, data } as Omit<SessionDraft, 'expiresAt'>
+  if (boundTo !== null && typeof boundTo !== 'string') return null
+  return { createdAt, authenticatedAt, principal, rememberedUntil, boundTo, data } as Omit<SessionDraft, 'expiresAt'>
 }
 
 function parse (value: string | Uint8Array): unknown {

@@ -93,6 +93,8 @@ export interface Job {
   readonly intents: Intents
   /** What the fate is about; null for 'create'. */
   readonly stored: Stored | null
+  /** The id of the session that this one is bound to. */
+  readonly boundTo: string | null
   readonly failed: boolean
   readonly now: Instant
 }
@@ -218,7 +220,7 @@ async function pristine ({ settings }: Job, stored: Stored): Promise<Data | null
 }
 
 function draftOf (job: Job, data: Data, record: Stored['record'] | null): SessionDraft {
-  const { settings, intents, failed, now } = job
+  const { settings, intents, boundTo, failed, now } = job
   const { login, rememberedUntil } = failed ? { login: null, rememberedUntil: null } : intents
   const content = {
     data,
@@ -226,7 +228,8 @@ function draftOf (job: Job, data: Data, record: Stored['record'] | null): Sessio
     authenticatedAt: login?.at ?? record?.authenticatedAt ?? null,
     principal: login?.principal ?? record?.principal ?? null,
     // A login is a new beginning: who logs in does not inherit the long life that another asked for.
-    rememberedUntil: rememberedUntil ?? (login === null ? record?.rememberedUntil ?? null : null)
+    rememberedUntil: rememberedUntil ?? (login === null ? record?.rememberedUntil ?? null : null),
+    boundTo
   }
   return { ...content, expiresAt: expiryAt(now, content, settings.timeouts) }
 }
@@ -235,8 +238,8 @@ function kept (
   { settings }: Job, { token, handle, version }: WrittenSession, draft: Omit<SessionDraft, 'data'>,
   previous: Stored | undefined
 ): Outcome {
-  const { createdAt, authenticatedAt, principal, rememberedUntil, expiresAt } = draft
-  const record = { createdAt, authenticatedAt, principal, rememberedUntil, expiresAt, version }
+  const { createdAt, authenticatedAt, principal, rememberedUntil, boundTo, expiresAt } = draft
+  const record = { createdAt, authenticatedAt, principal, rememberedUntil, boundTo, expiresAt, version }
   const stored = { presented: token, token, handle, record }
   const persistent = settings.persistent || rememberedUntil !== null
   const hasMoved = persistent && expiresAt !== previous?.record.expiresAt

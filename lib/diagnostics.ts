@@ -12,7 +12,7 @@ export type SessionEvent =
   | 'rotated'
   /** A session was removed by `destroy()`, `logout()`, or by removing its last key. */
   | 'destroyed'
-  /** A presented cookie is no session; `reason` is malformed, signature, unknown or expired. */
+  /** A presented cookie is no session; `reason` is malformed, signature, unknown, expired or bound. */
   | 'rejected'
   /** A stored record cannot be decoded. */
   | 'corrupt'

@@ -19,6 +19,9 @@ export const NotLoadedError = createError<[string]>('FST_SESSIONS_NOT_LOADED',
 /** A property was written or deleted whose name belongs to the session itself. */
 export const ReservedNameError = createError<[string]>('FST_SESSIONS_RESERVED_NAME',
   "'%s' is a name of the session itself; use session.get(), set() and delete() for a value of that name", 500, TypeError)
+/** A field was written through `session.part()` that belongs to another session. */
+export const ForeignFieldError = createError<[string, string]>('FST_SESSIONS_FOREIGN_FIELD',
+  "the field '%s' belongs to the session '%s'; write it there, or through request.session", 500, TypeError)
 /** A value that the codec cannot carry. */
 export const ValueError = createError<[string, string, Cause?]>('FST_SESSIONS_VALUE',
   'the session cannot carry %s: it is %s', 500, TypeError)

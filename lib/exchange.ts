@@ -2,6 +2,7 @@ import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 import type { CookieChange } from './commit.js'
 import type { CookieAttributes } from './cookie.js'
 import type { CheckedOptions, CookieOptions } from './session-options.js'
+import type { Held } from './group.js'
 import type { Exchange } from './session.js'
 import {
   assertCookieFits, cookieFor, cookieName, cookieValues, isLoopback, replaceSetCookie
@@ -72,12 +73,13 @@ export function varyByCookie (reply: FastifyReply): void {
 }
 
 /** One request and its response. */
-export class HttpExchange implements Exchange {
+export class HttpExchange implements Exchange, Held {
   readonly #cookie: SessionCookie
   readonly #request: FastifyRequest
   #reply: FastifyReply | null
-  /** What the browser is to be told as soon as there is a reply. */
+  /** What the browser is to be told as soon as there is a reply, and nobody holds it back. */
   #waiting: CookieChange | null = null
+  #isHeld = false
   readonly refusal: (() => Error) | undefined
   readonly tokens: readonly string[]
 
@@ -106,16 +108,27 @@ export class HttpExchange implements Exchange {
 
   meet (reply: FastifyReply): void {
     this.#reply = reply
-    if (this.#waiting !== null) this.respond(this.#waiting)
-    this.#waiting = null
+    this.#tell()
+  }
+
+  hold (): void {
+    this.#isHeld = true
+  }
+
+  release (): void {
+    this.#isHeld = false
+    this.#tell()
   }
 
   respond (change: CookieChange): void {
-    if (this.#reply === null) {
-      this.#waiting = change
-      return
-    }
+    this.#waiting = change
+    this.#tell()
+  }
+
+  #tell (): void {
+    if (this.#waiting === null || this.#reply === null || this.#isHeld) return
     varyByCookie(this.#reply)
-    this.#cookie.write(this.#request, this.#reply, change)
+    this.#cookie.write(this.#request, this.#reply, this.#waiting)
+    this.#waiting = null
   }
 }

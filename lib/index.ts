@@ -2,6 +2,7 @@ import type {} from '@fastify/cookie'
 import type { Session } from '../types/session.js'
 import type { StoreByName } from './session-options.js'
 import type { SessionRouteConfig } from './route-config.js'
+import type { PartOptions } from './session-parts.js'
 import type { StorePlugin } from './define-store.js'
 import type { CookieOptions, SessionFields } from './session-options.js'
 import { createSessionPlugin } from './plugin.js'
@@ -23,6 +24,8 @@ export interface SessionOptions extends SessionFields {
   /** Where sessions are kept: by data, or what a store factory returns. Default: in memory. */
   store?: StorePlugin | StoreByName
   cookie?: Partial<CookieOptions>
+  /** Several sessions at once, by their names. All other options are their defaults then. */
+  sessions?: Record<string, PartOptions>
 }
 
 /** Server-side sessions for Fastify 5. Register `@fastify/cookie` before it. */
@@ -50,4 +53,6 @@ export type { Session, SessionData, SessionMembers } from '../types/session.js'
 export type * from '../types/store.js'
 export type { Clock } from './clock.js'
 export type { SessionEvent, SessionMessage } from './diagnostics.js'
+export type { Fields } from './fields.js'
+export type { PartOptions } from './session-parts.js'
 export type { SessionRouteConfig } from './route-config.js'

@@ -3,28 +3,27 @@ import type {
   HookHandlerDoneFunction, RouteOptions
 } from 'fastify'
 import type { Session } from '../types/session.js'
-import type { SessionSettings } from './commit.js'
+import type { HostedSession, OpenedPart } from './hosted-session.js'
 import type { RouteSettings } from './route-config.js'
-import type { StoreTable } from './store-host.js'
+import type { RequestSession } from './session.js'
+import type { Connections, StoreTable } from './store-host.js'
 import fp from 'fastify-plugin'
-import { DisabledError, ReadOnlyError } from './errors.js'
-import { HttpExchange, SessionCookie, varyByCookie } from './exchange.js'
+import { varyByCookie } from './exchange.js'
+import { SessionGroup } from './group.js'
+import { hostSession } from './hosted-session.js'
 import { sessionProxy } from './proxy.js'
 import { routeSettings } from './route-config.js'
-import { checkSessionOptions } from './session-options.js'
-import { SessionState } from './session.js'
-import { hostStore } from './store-host.js'
+import { checkSessions } from './session-parts.js'
 
 const kReply = Symbol('fastify-sessions.reply')
 const kOpened = Symbol('fastify-sessions.opened')
 const kRoute = Symbol('fastify-sessions.route')
 
 interface Opened {
-  readonly exchange: HttpExchange
-  readonly state: SessionState
+  readonly parts: readonly OpenedPart[]
+  /** One of the parts, or all as one. */
+  readonly state: RequestSession
   readonly session: Session
-  /** There is nothing to read or write, and the response does not depend on the cookie. */
-  readonly isAbsent: boolean
   /** The response waits for the last commit. */
   isCommitting: boolean
 }
@@ -39,15 +38,14 @@ export function createSessionPlugin<Options extends object> (
   stores: StoreTable
 ): FastifyPluginAsync<Options> {
   async function sessions (fastify: FastifyInstance, received: Options): Promise<void> {
-    const options = checkSessionOptions(received)
-    const cookie = new SessionCookie(options, fastify.serializeCookie, fastify.log)
-    const { store, track } = await hostStore(fastify, options, stores)
-    const { name, clock, rememberFor, storeTimeout } = options
-    const persistent = options.cookie.persistent || options.cookie.maxAge !== undefined
-    const settings: SessionSettings = {
-      name, store, clock, timeouts: options, rememberFor, storeTimeout, persistent, track
+    const { parts, ownerOf } = checkSessions(received)
+    const isSingle = parts.length === 1
+    const connections: Connections = new Map()
+    const hosted: HostedSession[] = []
+    for (const part of parts) {
+      hosted.push(await hostSession(fastify, part, isSingle ? null : ownerOf, stores, connections))
     }
-    const defaults = routeSettings(undefined, options.load, 'a route')
+    const defaults = routeSettings(undefined, 'a route')
 
     fastify.decorateRequest(kReply, null)
     fastify.decorateRequest(kOpened, null)
@@ -63,43 +61,55 @@ export function createSessionPlugin<Options extends object> (
 
     function open (request: SessionRequest): Opened {
       const route = settingsOf(request)
-      const refusal = refusalFor(route)
-      const isAbsent = !route.enabled || store.refuse !== undefined
-      const exchange = new HttpExchange(cookie, request, request[kReply], refusal, isAbsent)
-      const state = new SessionState(settings, exchange)
-      if (route.eager || isAbsent) state.loadIfAnonymous()
-      return { exchange, state, session: sessionProxy(state), isAbsent, isCommitting: false }
+      const parts = isSingle
+        ? [hosted[0].open(request, request[kReply], route, null)]
+        : openParts(request, route)
+      const state = isSingle ? parts[0].state : new SessionGroup(parts, ownerOf)
+      return { parts, state, session: sessionProxy(state), isCommitting: false }
     }
 
-    function refusalFor ({ enabled, readOnly }: RouteSettings): (() => Error) | undefined {
-      if (!enabled) return () => new DisabledError()
-      if (store.refuse !== undefined) return store.refuse
-      return readOnly ? () => new ReadOnlyError() : undefined
+    function openParts (request: SessionRequest, route: RouteSettings): OpenedPart[] {
+      const opened = new Map<string, OpenedPart>()
+      // Those that are bound come after those they are bound to.
+      const isBound = ({ bindTo }: HostedSession) => Number(bindTo !== undefined)
+      for (const part of hosted.toSorted((a, b) => isBound(a) - isBound(b))) {
+        const target = part.bindTo === undefined ? null : opened.get(part.bindTo)!.state
+        opened.set(part.name, part.open(request, request[kReply], route, target))
+      }
+      return hosted.map(({ name }) => opened.get(name)!)
     }
 
     function settingsOf (request: FastifyRequest): RouteSettings {
       const config: FastifyContextConfig & { [kRoute]?: RouteSettings } = request.routeOptions.config
       if (config.session === undefined) return defaults
-      return (config[kRoute] ??= routeSettings(config.session, options.load, request.url))
+      return (config[kRoute] ??= routeSettings(config.session, request.url))
     }
 
     function checkRoute ({ config, method, url }: RouteOptions): void {
-      routeSettings(config?.session, options.load, `${method} ${url}`)
+      routeSettings(config?.session, `${method} ${url}`)
     }
 
     /** A hook that ran before ours may have used the session, or have replied in our place. */
     function meet (request: SessionRequest, reply: FastifyReply): void {
       request[kReply] = reply
-      request[kOpened]?.exchange.meet(reply)
+      request[kOpened]?.parts.forEach(({ exchange }) => exchange.meet(reply))
     }
 
     function openSession (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
       const opening = request as SessionRequest
       meet(opening, reply)
-      if (!settingsOf(request).eager) return done()
-      const { state } = (opening[kOpened] ??= open(opening))
-      if (state.isLoaded) return done()
-      state.load().then(() => done(), done)
+      const route = settingsOf(request)
+      if (!hosted.some(part => part.isEager(route))) return done()
+      const { parts } = (opening[kOpened] ??= open(opening))
+      const waiting = parts.filter(({ isEager, state }) => isEager && !state.isLoaded)
+      if (waiting.length === 0) return done()
+      loadEagerly(waiting).then(() => done(), done)
+    }
+
+    /** Of several sessions, one whose store fails is an error only for those who use its fields. */
+    async function loadEagerly (parts: readonly OpenedPart[]): Promise<void> {
+      if (isSingle) await parts[0].state.load()
+      else await Promise.allSettled(parts.map(({ state }) => state.load()))
     }
 
     function commitSession (
@@ -109,7 +119,8 @@ export function createSessionPlugin<Options extends object> (
       const opened = closing[kOpened]
       // Sent twice, as by an async handler that does not return its reply: the first response is the one.
       if (opened?.isCommitting) return
-      if (opened === null || opened.isAbsent || !opened.state.isUsed || opened.state.isClosed) return done()
+      if (opened === null || !opened.state.isUsed || opened.state.isClosed) return done()
+      if (opened.parts.every(({ isAbsent }) => isAbsent)) return done()
       meet(closing, reply)
       varyByCookie(reply)
       opened.state.close()

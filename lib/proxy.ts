@@ -1,15 +1,19 @@
 import type { Done, Session, SessionMembers } from '../types/session.js'
-import type { SessionState } from './session.js'
+import type { RequestSession } from './session.js'
 import { ReservedNameError } from './errors.js'
 
-type Member = (state: SessionState, session: Session) => unknown
+type Member = (state: RequestSession, session: Session) => unknown
 
 /**
  * The names that belong to the session itself; all others are the application's. A reserved name cannot be
  * written as a property; `set()` and `get()` take it as a key like any other.
  */
 const members: Record<keyof SessionMembers, Member> = {
-  load: (state, session) => () => state.load().then(() => session),
+  load: (state, session) => (fields?: readonly string[]) => state.load(fields).then(() => session),
+  part: (state, session) => (name: string) => {
+    const part = state.part(name)
+    return part === state ? session : sessionProxy(part)
+  },
 
   get: state => (key: string) => state.readable('get').get(key),
   set: state => (key: string, value: unknown) => state.writable('set').set(key, value),
@@ -48,11 +52,11 @@ const members: Record<keyof SessionMembers, Member> = {
 const reserved: ReadonlyMap<PropertyKey, Member> = new Map(Object.entries(members))
 
 /** What a handler holds: fields as properties, and the members. Only data are enumerable. */
-export function sessionProxy (state: SessionState): Session {
+export function sessionProxy (state: RequestSession): Session {
   return new Proxy(state, handler) as unknown as Session
 }
 
-const handler: ProxyHandler<SessionState> = {
+const handler: ProxyHandler<RequestSession> = {
   get (state, key, session: Session) {
     const member = reserved.get(key)
     if (member !== undefined) return member(state, session)
@@ -107,7 +111,7 @@ function assertField (key: PropertyKey): asserts key is string {
   if (reserved.has(key)) throw new ReservedNameError(key)
 }
 
-function put (state: SessionState, key: PropertyKey, value: unknown): boolean {
+function put (state: RequestSession, key: PropertyKey, value: unknown): boolean {
   assertField(key)
   state.writable(key).set(key, value)
   return true

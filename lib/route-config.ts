@@ -18,7 +18,8 @@ export type SessionRouteConfig =
 /** What a route has settled on. */
 export interface RouteSettings {
   readonly enabled: boolean
-  readonly eager: boolean
+  /** Undefined: as the option of the same name says. */
+  readonly load: 'lazy' | 'eager' | undefined
   readonly readOnly: boolean
 }
 
@@ -32,13 +33,13 @@ const schema = Type.Object({
  * @param route how errors name the route
  * @throws FST_SESSIONS_OPTION
  */
-export function routeSettings (config: unknown, load: 'lazy' | 'eager', route: string): RouteSettings {
-  if (config === false) return { enabled: false, eager: false, readOnly: false }
+export function routeSettings (config: unknown, route: string): RouteSettings {
+  if (config === false) return { enabled: false, load: 'lazy', readOnly: false }
   const isObject = typeof config === 'object' && config !== null
   if (config !== undefined && config !== 'lazy' && config !== 'eager' && !isObject) {
     throw new OptionError(`config.session of ${route} must be false, 'lazy', 'eager' or an object, ` +
       `received ${show(config)}`)
   }
   const checked = checkOptions(schema, isObject ? config : { load: config }, `config.session of ${route}:`)
-  return { enabled: true, eager: (checked.load ?? load) === 'eager', readOnly: checked.readOnly }
+  return { enabled: true, load: checked.load, readOnly: checked.readOnly }
 }

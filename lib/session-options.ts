@@ -94,6 +94,8 @@ export const sessionSchema = Type.Object({
     expects: 'a letter and up to 39 of A-Z a-z 0-9 _ -',
     description: 'The name of the session, in the default cookie name, signatures and diagnostics.'
   }),
+  sessions: Type.Optional(Live<Record<string, object>>('an object of sessions by their names', isSessions,
+    'Several sessions at once, by their names; see below. All other options are their defaults then.')),
   clock: Type.Optional(Live<Clock>('an object with a method now()', isClock,
     'Where the time comes from; tests move it. Default: the system.'))
 }, { additionalProperties: false })
@@ -104,7 +106,7 @@ export interface StoreByName { type: string, [option: string]: unknown }
 type Checked = Readonly<Static<typeof sessionSchema>>
 export type CookieOptions = Readonly<Static<typeof cookieSchema>>
 /** The options as a user writes them, but for those whose types the composition root knows better. */
-export type SessionFields = Partial<Omit<Static<typeof sessionSchema>, 'store' | 'cookie'>>
+export type SessionFields = Partial<Omit<Static<typeof sessionSchema>, 'store' | 'cookie' | 'sessions'>>
 /** Checked options, with what follows from them. */
 export interface CheckedOptions extends Omit<Checked, 'secret' | 'store' | 'generateId' | 'clock'> {
   store: StorePlugin | StoreByName
@@ -113,18 +115,21 @@ export interface CheckedOptions extends Omit<Checked, 'secret' | 'store' | 'gene
   clock: Clock
 }
 
-/** @throws FST_SESSIONS_OPTION */
-export function checkSessionOptions (received: unknown): CheckedOptions {
+/**
+ * @param label how errors name the session
+ * @throws FST_SESSIONS_OPTION
+ */
+export function checkSessionOptions (received: unknown, label = 'session'): CheckedOptions {
   if (isUnsetSecret(received)) {
-    throw new OptionError('session option secret was given, but is undefined; is an environment variable missing? ' +
+    throw new OptionError(`${label} option secret was given, but is undefined; is an environment variable missing? ` +
       'Leave the option out for ids without a signature')
   }
-  const { secret, ...options } = checkOptions(sessionSchema, received, 'session')
+  const { secret, ...options } = checkOptions(sessionSchema, received, label)
   const generateId = options.generateId === undefined
     ? randomIds(options.idBytes)
     : checkedIds(options.generateId)
   const [first, second] = [generateId(), generateId()]
-  if (first === second) throw new OptionError('session option generateId returned the same id twice')
+  if (first === second) throw new OptionError(`${label} option generateId returned the same id twice`)
   return Object.freeze({
     ...options,
     store: options.store ?? { type: 'memory' },
@@ -137,6 +142,12 @@ export function checkSessionOptions (received: unknown): CheckedOptions {
 /** One instance without the secret would reject the cookies of all others, and overwrite them. */
 function isUnsetSecret (received: unknown): boolean {
   return typeof received === 'object' && received !== null && 'secret' in received && received.secret === undefined
+}
+
+function isSessions (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const sessions: unknown[] = Object.values(value)
+  return sessions.length > 0 && sessions.every(session => typeof session === 'object' && session !== null)
 }
 
 function isStore (value: unknown): boolean {

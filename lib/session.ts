@@ -1,11 +1,55 @@
 import { inspect } from 'node:util'
-import type { Instant } from '../types/store.js'
+import type { Instant, LoadResult } from '../types/store.js'
 import type { CookieChange, Fate, Intents, SessionSettings, Stored } from './commit.js'
 import { carryOut, decide } from './commit.js'
 import { publish } from './diagnostics.js'
 import { HeadersSentError, NotLoadedError } from './errors.js'
 import { touchIsDue, wholeInstant } from './lifetime.js'
+import { show } from './options.js'
 import { WorkingCopy } from './working-copy.js'
+
+/** What a handler reads of a session's data. */
+export type ReadableData = Pick<WorkingCopy, 'has' | 'get' | 'keys' | 'data'>
+/** What changes them. */
+export type WritableData = Pick<WorkingCopy, 'set' | 'delete' | 'clear' | 'update'>
+
+/** What a handler and the plugin ask of the session of a request, be it one or several. */
+export interface RequestSession {
+  readonly isLoaded: boolean
+  readonly isUsed: boolean
+  readonly isNew: boolean
+  readonly id: string | null
+  readonly createdAt: Instant | null
+  readonly authenticatedAt: Instant | null
+  readonly principal: string | null
+  readonly expiresAt: Instant | null
+  readonly isClosed: boolean
+  isModified (): boolean
+  isSaved (): boolean
+  /** One of several sessions. */
+  part (name: string): RequestSession
+  readable (use: string): ReadableData
+  writable (use: string): WritableData
+  /** @param fields what will be used; default: all */
+  load (fields?: readonly string[]): Promise<void>
+  reload (): Promise<void>
+  regenerate (keys?: readonly string[]): Promise<void>
+  login (principal: string): Promise<void>
+  remember (seconds?: number): Promise<void>
+  destroy (): Promise<void>
+  touch (): Promise<void>
+  commit (failed?: boolean): Promise<void>
+  /** From here on the session cannot be changed: the response is on its way. */
+  close (): void
+}
+
+/** What a session needs of another one that it is bound to. */
+export interface Bond {
+  load (): Promise<void>
+  /** The id of that session as the request came with it, and as it is now; null where there is none. */
+  readonly origin: string | null
+  readonly handle: string | null
+}
 
 /** The request and its response, as far as a session needs them. */
 export interface Exchange {
@@ -27,15 +71,20 @@ const noIntents: Intents = { rotate: false, touch: false, login: null, remembere
  * One session within one request: what is stored, what the request sees of it, and what is to be done at
  * commit.
  */
-export class SessionState {
+export class SessionState implements RequestSession, Bond {
   readonly #settings: SessionSettings
   readonly #exchange: Exchange
+  readonly #bond: Bond | null
   /** Undefined: nobody has loaded, or the last attempt failed. Parallel callers share one read. */
   #loading: Promise<void> | undefined
+  /** Why the last attempt to load failed. */
+  #failure: unknown
   /** Undefined until loaded. */
   #copy: WorkingCopy | undefined
   /** What the store holds, as this request saw it last. Null: nothing, the session is new. */
   #stored: Stored | null = null
+  /** The id that the request came with. */
+  #origin: string | null = null
   /** A stored session that `destroy()` was called on, to be removed at commit. */
   #doomed: Stored | null = null
   #intents = noIntents
@@ -51,9 +100,11 @@ export class SessionState {
     return this.#copy === undefined ? 'Session { not loaded }' : `Session { keys: ${inspect(this.#copy.keys())} }`
   }
 
-  constructor (settings: SessionSettings, exchange: Exchange) {
+  /** @param bond the session that this one is bound to, if it is */
+  constructor (settings: SessionSettings, exchange: Exchange, bond: Bond | null = null) {
     this.#settings = settings
     this.#exchange = exchange
+    this.#bond = bond
   }
 
   // What is known. All but isLoaded and isUsed throw FST_SESSIONS_NOT_LOADED before load().
@@ -73,7 +124,16 @@ export class SessionState {
 
   /** SHA-256 of the id in the cookie: names the session, opens nothing. Null until it is stored. */
   get id (): string | null {
-    return this.#known('id').stored?.handle ?? null
+    this.#known('id')
+    return this.handle
+  }
+
+  get handle (): string | null {
+    return this.#stored?.handle ?? null
+  }
+
+  get origin (): string | null {
+    return this.#origin
   }
 
   get createdAt (): Instant | null {
@@ -104,6 +164,11 @@ export class SessionState {
     return this.#known('isSaved').stored !== null && !this.isModified()
   }
 
+  part (name: string): RequestSession {
+    if (name === this.#settings.name) return this
+    throw new TypeError(`there is no session ${show(name)}; see the option sessions`)
+  }
+
   /** The data as this request sees them. */
   readable (use: string): WorkingCopy {
     return this.#known(use).copy
@@ -117,7 +182,7 @@ export class SessionState {
   }
 
   #known (use: string) {
-    if (this.#copy === undefined) throw new NotLoadedError(use)
+    if (this.#copy === undefined) throw this.#failure ?? new NotLoadedError(use)
     return { copy: this.#copy, stored: this.#stored, record: this.#stored?.record, ...this.#intents }
   }
 
@@ -131,7 +196,12 @@ export class SessionState {
   load (): Promise<void> {
     if (this.#loading === undefined) {
       this.#loading = this.#read(this.#exchange.tokens)
-      this.#loading.catch(() => { this.#loading = undefined })
+      this.#loading.then(() => {
+        this.#failure = undefined
+      }, error => {
+        this.#loading = undefined
+        this.#failure = error
+      })
     }
     return this.#loading
   }
@@ -156,20 +226,31 @@ export class SessionState {
   }
 
   async #read (tokens: readonly string[]): Promise<void> {
-    const { name, store } = this.#settings
     for (const presented of tokens) {
-      const result = await store.load(presented)
+      const result = await this.#find(presented)
       if ('record' in result) {
         const { data, ...record } = result.record
         this.#stored = { presented, token: result.token, handle: result.handle, record }
         this.#copy = new WorkingCopy(data)
+        this.#origin ??= result.handle
         return
       }
       const { rejected, hash } = result
-      publish(rejected === 'corrupt' ? 'corrupt' : 'rejected', { session: name, hash, reason: rejected })
+      publish(rejected === 'corrupt' ? 'corrupt' : 'rejected', { session: this.#settings.name, hash, reason: rejected })
     }
     this.#stored = null
     this.#copy = new WorkingCopy({})
+  }
+
+  /** What was made for another session than the one beside it is nothing. */
+  async #find (presented: string): Promise<LoadResult> {
+    const result = await this.#settings.store.load(presented)
+    if (this.#bond === null || 'rejected' in result) return result
+    await this.#bond.load()
+    const { origin, handle } = this.#bond
+    const { boundTo = null } = result.record
+    const isOurs = boundTo === handle || (handle !== null && boundTo === origin)
+    return isOurs ? result : { rejected: 'bound', hash: result.handle }
   }
 
   // What takes effect at commit
@@ -271,13 +352,19 @@ export class SessionState {
     return decide({
       doomed: this.#doomed !== null,
       stored: stored !== null,
-      rotating: rotate,
+      rotating: rotate || this.#isRebound(),
       changed: copy.isModified() || login !== null || rememberedUntil !== null,
       empty: copy.isEmpty() && this.principal === null,
       touchDue: stored !== null &&
         (touch || stored.token !== stored.presented || touchIsDue(clock.now(), stored.record, timeouts)),
       failed
     })
+  }
+
+  /** Where the session that this one is bound to got a new id, this one follows it. */
+  #isRebound (): boolean {
+    if (this.#bond === null || this.#stored === null) return false
+    return this.#bond.handle !== (this.#stored.record.boundTo ?? null)
   }
 
   /** @returns what the browser has to be told when all is done */
@@ -296,6 +383,7 @@ export class SessionState {
       copy,
       intents: this.#intents,
       stored: isRemoval ? this.#doomed : stored,
+      boundTo: this.#bond?.handle ?? null,
       failed,
       now: settings.clock.now()
     }

@@ -3,6 +3,7 @@ import type { SessionBackend, SessionStore } from '../types/store.js'
 import type { OpenedStore, StoreContext, StorePlugin } from './define-store.js'
 import type { Sweeper } from './sweeper.js'
 import type { CheckedOptions, StoreByName } from './session-options.js'
+import type { PartSettings } from './session-parts.js'
 import { isStorePlugin } from './define-store.js'
 import { OptionError } from './errors.js'
 import { keyedStore } from './keyed-store.js'
@@ -20,9 +21,12 @@ export interface HostedStore {
   track<T> (commit: Promise<T>): Promise<T>
 }
 
+/** The connections that the sessions of one registration share, by what they connect to. */
+export type Connections = Map<string, Resource<unknown>>
+
 /** Registers the configured store inside the session plugin, and makes of it what the core talks to. */
 export async function hostStore (
-  fastify: FastifyInstance, options: CheckedOptions, table: StoreTable
+  fastify: FastifyInstance, { options, namespace }: PartSettings, table: StoreTable, connections: Connections
 ): Promise<HostedStore> {
   const plugin = isStorePlugin(options.store) ? options.store : await storeByName(options.store, table)
   const commits = new Set<Promise<unknown>>()
@@ -30,7 +34,7 @@ export async function hostStore (
   let store: SessionStore | undefined
 
   await fastify.register(plugin, {
-    context: createContext(fastify, options),
+    context: createContext(fastify, options, namespace, connections),
     async drained () {
       await sweeper?.stop()
       while (commits.size > 0) await Promise.allSettled(commits)
@@ -58,11 +62,12 @@ export async function hostStore (
   }
 }
 
-function createContext (fastify: FastifyInstance, { name, clock }: CheckedOptions): StoreContext {
-  const connections = new Map<string, Resource<unknown>>()
+function createContext (
+  fastify: FastifyInstance, { name, clock }: CheckedOptions, namespace: string, connections: Connections
+): StoreContext {
   return {
     name,
-    namespace: '',
+    namespace,
     clock,
     log: fastify.log,
     connect<T> (key: string, open: () => Promise<T>, close: (opened: T) => Promise<unknown>) {

@@ -362,13 +362,19 @@ test('D2 an object that becomes uncarriable after set() is met at commit, and no
 
 test('D2 the codec reads what it wrote, and nothing else', async t => {
   const draft = {
-    data: { a: [1] }, createdAt: 1, authenticatedAt: null, expiresAt: 9, principal: 'ada', rememberedUntil: null
+    data: { a: [1] },
+    createdAt: 1,
+    authenticatedAt: null,
+    expiresAt: 9,
+    principal: 'ada',
+    rememberedUntil: null,
+    boundTo: null
   }
   const { expiresAt, ...content } = draft
   t.equal(expiresAt, 9, 'kept beside the value')
   t.strictSame(decode(encode(draft)), content)
   t.strictSame(decode(Buffer.from(encode(draft))), content)
-  const instants = { authenticatedAt: 2, rememberedUntil: 3, principal: null }
+  const instants = { authenticatedAt: 2, rememberedUntil: 3, principal: null, boundTo: 'handle' }
   t.strictSame(decode(encode({ ...draft, ...instants })), { ...content, ...instants })
 
   const record = JSON.parse(encode(draft))
@@ -376,7 +382,8 @@ test('D2 the codec reads what it wrote, and nothing else', async t => {
     '', '{', 'null', '[]', '1', '{}',
     ...[{ v: 2 }, { v: undefined }, { data: null }, { data: [] }, { data: 'x' }, { createdAt: null }, { createdAt: '1' },
       { authenticatedAt: '1' }, { authenticatedAt: undefined }, { rememberedUntil: {} }, { rememberedUntil: undefined },
-      { principal: 1 }, { principal: undefined }].map(change => JSON.stringify({ ...record, ...change }))
+      { principal: 1 }, { principal: undefined }, { boundTo: 1 }
+    ].map(change => JSON.stringify({ ...record, ...change }))
   ]) t.equal(decode(wrong), null, wrong)
   t.equal(assertCarriable(undefined, 'x'), undefined)
 })

@@ -28,7 +28,13 @@ export interface SessionMembers {
    *
    * @throws FST_SESSIONS_STORE (503) when the store fails or does not answer within `storeTimeout`
    */
-  load (): Promise<Session>
+  load (fields?: readonly string[]): Promise<Session>
+  /**
+   * One of several sessions: its fields and no others; verbs act on it alone. What is bound to it follows.
+   *
+   * @throws TypeError when no session has this name
+   */
+  part (name: string): Session
 
   /** The value of a key. An object may be changed in place; that is noticed when the request commits. */
   get<K extends string> (key: K): FieldOf<K> | undefined

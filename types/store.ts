@@ -109,6 +109,8 @@ export interface SessionRecord {
   principal: string | null
   /** Set by `remember()`: the session ends then, in place of both timeouts. */
   rememberedUntil: Instant | null
+  /** The handle of another session that this one belongs to, as the option `bindTo` says, or null. */
+  boundTo: string | null
   /** Opaque; changes at each write. */
   version: string
 }
@@ -117,13 +119,13 @@ export interface SessionRecord {
 export type SessionDraft = Omit<SessionRecord, 'version'>
 
 /** Why a presented token is no session. */
-export type RejectReason = 'malformed' | 'signature' | 'unknown' | 'expired' | 'corrupt'
+export type RejectReason = 'malformed' | 'signature' | 'unknown' | 'expired' | 'corrupt' | 'bound'
 
 export type LoadResult =
   /** `token` is what the cookie should carry from now on: not what was presented after a key was rotated. */
   | { record: SessionRecord, token: string, handle: string | null }
   /** `hash` names the token in diagnostics without giving it away. */
-  | { rejected: RejectReason, hash: string }
+  | { rejected: RejectReason, hash: string | null }
 
 export interface WrittenSession {
   /** What the cookie is to carry from now on. */

@@ -1,0 +1,72 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { SessionSettings } from './commit.js'
+import type { OwnerOf } from './fields.js'
+import type { Part } from './group.js'
+import type { RouteSettings } from './route-config.js'
+import type { PartSettings } from './session-parts.js'
+import type { Connections, StoreTable } from './store-host.js'
+import { DisabledError, ReadOnlyError } from './errors.js'
+import { HttpExchange, SessionCookie } from './exchange.js'
+import { onlyFields } from './fields.js'
+import { SessionState } from './session.js'
+import { hostStore } from './store-host.js'
+
+/** What a request has of one configured session. */
+export interface OpenedPart extends Part {
+  readonly exchange: HttpExchange
+  /** There is nothing to read or write, and the response does not depend on the cookie. */
+  readonly isAbsent: boolean
+  /** Loaded before the handlers. */
+  readonly isEager: boolean
+}
+
+/** One configured session with its store: opens itself in requests. */
+export interface HostedSession {
+  readonly name: string
+  readonly bindTo: string | undefined
+  isEager (route: RouteSettings): boolean
+  /** @param target the session of the same request that this one is bound to */
+  open (
+    request: FastifyRequest, reply: FastifyReply | null, route: RouteSettings, target: SessionState | null
+  ): OpenedPart
+}
+
+/** @param ownerOf null for the only session, which owns all fields */
+export async function hostSession (
+  fastify: FastifyInstance, part: PartSettings, ownerOf: OwnerOf | null,
+  table: StoreTable, connections: Connections
+): Promise<HostedSession> {
+  const { options, bindTo } = part
+  const { name, clock, rememberFor, storeTimeout } = options
+  const cookie = new SessionCookie(options, fastify.serializeCookie, fastify.log)
+  const hosted = await hostStore(fastify, part, table, connections)
+  const store = ownerOf === null ? hosted.store : onlyFields(hosted.store, field => ownerOf(field) === name)
+  const persistent = options.cookie.persistent || options.cookie.maxAge !== undefined
+  const settings: SessionSettings = {
+    name, store, clock, timeouts: options, rememberFor, storeTimeout, persistent, track: hosted.track
+  }
+
+  function isEager ({ load = options.load }: RouteSettings): boolean {
+    return load === 'eager'
+  }
+
+  function refusalFor ({ enabled, readOnly }: RouteSettings): (() => Error) | undefined {
+    if (!enabled) return () => new DisabledError()
+    if (store.refuse !== undefined) return store.refuse
+    return readOnly ? () => new ReadOnlyError() : undefined
+  }
+
+  return {
+    name,
+    bindTo,
+    isEager,
+    open (request, reply, route, target) {
+      const isAbsent = !route.enabled || store.refuse !== undefined
+      const exchange = new HttpExchange(cookie, request, reply, refusalFor(route), isAbsent)
+      const state = new SessionState(settings, exchange, target)
+      const eager = isEager(route)
+      if (eager || isAbsent) state.loadIfAnonymous()
+      return { name, state, exchange, target, isAbsent, isEager: eager }
+    }
+  }
+}

@@ -1,0 +1,119 @@
+import { Type } from '@sinclair/typebox'
+import type { Static } from '@sinclair/typebox'
+import type { Fields, OwnerOf } from './fields.js'
+import type { CheckedOptions, CookieOptions, SessionFields } from './session-options.js'
+import type { StorePlugin } from './define-store.js'
+import type { StoreByName } from './session-options.js'
+import { cookieName } from './cookie.js'
+import { OptionError } from './errors.js'
+import { settleFields } from './fields.js'
+import { Live, checkOptions, show } from './options.js'
+import { checkSessionOptions } from './session-options.js'
+
+/** What a session of several has beside the options of one. */
+export const partSchema = Type.Object({
+  fields: Live<Fields>("a list of names, { include, exclude }, '*' or 'rest'", isFields,
+    "Which fields it owns: a list of names, `{ include, exclude }`, `'*'` or `'rest'`. Default `'rest'`."),
+  bindTo: Type.Optional(Type.String({
+    description: 'The name of another session: this one counts only beside the one that it was made for.'
+  }))
+}, { additionalProperties: false })
+
+/** The options of one of several sessions. */
+export interface PartOptions extends Omit<SessionFields, 'name' | 'clock' | 'sessions'> {
+  store?: StorePlugin | StoreByName
+  cookie?: Partial<CookieOptions>
+  fields?: Fields
+  bindTo?: string
+}
+
+/** One session of those that a registration keeps. */
+export interface PartSettings {
+  readonly options: CheckedOptions
+  /** As `StoreContext.namespace`. */
+  readonly namespace: string
+  /** The name of the session that this one belongs to. */
+  readonly bindTo: string | undefined
+}
+
+export interface SessionParts {
+  /** In the order of their names; only one, unless `sessions` was given. */
+  readonly parts: readonly PartSettings[]
+  readonly ownerOf: OwnerOf
+}
+
+type Received = Record<string, unknown>
+
+/**
+ * Settles how many sessions there are and who owns what. Options beside `sessions` are the defaults of each.
+ *
+ * @throws FST_SESSIONS_OPTION
+ */
+export function checkSessions (received: unknown): SessionParts {
+  const options = checkSessionOptions(received)
+  if (options.sessions === undefined) {
+    return { parts: [{ options, namespace: '', bindTo: undefined }], ownerOf: () => options.name }
+  }
+  const { sessions, ...common } = received as Received
+  if ('name' in common) throw new OptionError('session option name has no meaning beside sessions, whose keys are names')
+
+  const fields: Record<string, Fields> = {}
+  const parts = Object.entries(options.sessions).sort(byName).map(([name, own]) => {
+    const { part, settings } = checkPart(name, common, own as Received)
+    fields[name] = part.fields
+    return settings
+  })
+  const ownerOf = settleFields(fields)
+  assertCookiesDiffer(parts)
+  parts.forEach(part => assertBindable(part, parts))
+  return { parts, ownerOf }
+}
+
+function checkPart (name: string, common: Received, received: Received) {
+  const label = `session '${name}'`
+  const { fields = 'rest', bindTo, ...own } = received
+  const part: Static<typeof partSchema> = checkOptions(partSchema, { fields, bindTo }, label)
+  for (const option of ['name', 'clock', 'sessions']) {
+    if (option in own) throw new OptionError(`${label} option ${option} is set beside sessions, for all of them`)
+  }
+  const cookie = { ...common.cookie as object, ...own.cookie as object }
+  const options = checkSessionOptions({ ...common, ...own, cookie, name }, label)
+  return { part, settings: { options, namespace: name, bindTo: part.bindTo } }
+}
+
+function assertCookiesDiffer (parts: readonly PartSettings[]): void {
+  const owners = new Map<string, string>()
+  for (const { options } of parts) {
+    const name = cookieName(options.cookie, options.name)
+    const other = owners.get(name)
+    if (other !== undefined) {
+      throw new OptionError(`the sessions '${other}' and '${options.name}' have the same cookie '${name}'; ` +
+        'give each a cookie.name of its own')
+    }
+    owners.set(name, options.name)
+  }
+}
+
+function assertBindable ({ options: { name }, bindTo }: PartSettings, parts: readonly PartSettings[]): void {
+  if (bindTo === undefined) return
+  const target = parts.find(part => part.options.name === bindTo)
+  if (target === undefined || target.options.name === name || target.bindTo !== undefined) {
+    throw new OptionError(`session '${name}' option bindTo must name another session that is not bound itself, ` +
+      `received ${show(bindTo)}`)
+  }
+}
+
+function byName ([a]: [string, unknown], [b]: [string, unknown]): number {
+  return a < b ? -1 : 1
+}
+
+function isFields (value: unknown): boolean {
+  if (value === '*' || value === 'rest' || isNames(value)) return true
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const entries = Object.entries(value)
+  return entries.length > 0 && entries.every(([key, names]) => /^(include|exclude)$/.test(key) && isNames(names))
+}
+
+function isNames (value: unknown): boolean {
+  return Array.isArray(value) && value.every(name => typeof name === 'string')
+}
