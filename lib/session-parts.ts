@@ -27,6 +27,37 @@ export interface PartOptions extends Omit<SessionFields, 'name' | 'clock' | 'ses
   bindTo?: string
 }
 
+/** The names that are listed as fields of a session, where they are literal. */
+type Listed<S, N extends keyof S> = S[N] extends { fields: infer F }
+  ? F extends readonly string[]
+    ? F[number]
+    : F extends { include: readonly string[], exclude: readonly string[] }
+      ? Exclude<F['include'][number], F['exclude'][number]>
+      : F extends { include: readonly string[] } ? F['include'][number] : never
+  : never
+/** Those of them that another session lists too. */
+type Contested<S, N extends keyof S> = {
+  [M in Exclude<keyof S, N>]: Listed<S, N> & Listed<S, M>
+}[Exclude<keyof S, N>]
+
+type OneOwner<S> = {
+  [N in keyof S]: {
+    fields?: [Contested<S, N>] extends [never] ? Fields : { 'two sessions own the field': Contested<S, N> }
+    bindTo?: Exclude<keyof S, N>
+  } & { [Unknown in Exclude<keyof S[N], keyof PartOptions>]: never }
+}
+
+/**
+ * Returns what it is given. The compiler refuses two owners of a field and a `bindTo` that names no other
+ * session, where the names are literal; what it cannot see is checked at boot.
+ *
+ * @example
+ * app.register(sessions, { sessions: defineSessions({ auth: { fields: ['user'] }, rest: {} }) })
+ */
+export function defineSessions<const S extends Record<string, PartOptions>> (sessions: S & OneOwner<S>): S {
+  return sessions
+}
+
 /** One session of those that a registration keeps. */
 export interface PartSettings {
   readonly options: CheckedOptions
