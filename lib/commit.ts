@@ -4,7 +4,7 @@ import type { Clock } from './clock.js'
 import type { SessionEvent } from './diagnostics.js'
 import type { Timeouts } from './lifetime.js'
 import type { Data, WorkingCopy } from './working-copy.js'
-import { publish } from './diagnostics.js'
+import { publish, traced } from './diagnostics.js'
 import { ConflictError } from './errors.js'
 import { expiryAt } from './lifetime.js'
 
@@ -109,6 +109,14 @@ export interface Outcome {
 
 /** Does what was decided: server writes only, the cookie is the caller's. Rejects when a write failed. */
 export async function carryOut (fate: Exclude<Fate, 'nothing'>, job: Job): Promise<Outcome> {
+  const trace = { session: job.settings.name, hash: job.stored?.handle ?? null, outcome: fate }
+  let outcome: Outcome
+  // The outcome holds the token: it is none of what those who watch get to see.
+  await traced(fate === 'destroy' ? 'destroy' : 'commit', trace, async () => { outcome = await perform(fate, job) })
+  return outcome!
+}
+
+function perform (fate: Exclude<Fate, 'nothing'>, job: Job): Promise<Outcome> {
   switch (fate) {
     case 'create': return create(job)
     case 'update': return update(job, job.stored!)

@@ -1,4 +1,4 @@
-import { channel } from 'node:diagnostics_channel'
+import { channel, tracingChannel } from 'node:diagnostics_channel'
 
 /**
  * What happens to sessions, for those who watch. Each event is published on the `node:diagnostics_channel`
@@ -14,6 +14,8 @@ export type SessionEvent =
   | 'destroyed'
   /** A presented cookie is no session; `reason` is malformed, signature, unknown, expired or bound. */
   | 'rejected'
+  /** A presented session has ended; told as `rejected` too. */
+  | 'expired'
   /** A stored record cannot be decoded. */
   | 'corrupt'
   /** Another request wrote the session in between; this one reads it again and retries. */
@@ -37,4 +39,34 @@ export function publish (event: SessionEvent, message: SessionMessage): void {
   let target = channels.get(event)
   if (target === undefined) channels.set(event, target = channel(`fastify-sessions:${event}`))
   if (target.hasSubscribers) target.publish(message)
+}
+
+/** What takes time, for those who measure: a `TracingChannel` each, named `fastify-sessions:<operation>`. */
+export type SessionOperation =
+  /** The store is read. */
+  | 'load'
+  /** A session is written: stored, changed, touched, or given a new id. */
+  | 'commit'
+  /** A session is removed because `destroy()` or `logout()` was called. */
+  | 'destroy'
+
+/** The context that the channels of an operation share. `error` and `result` are set by Node. */
+export interface SessionTrace extends SessionMessage {
+  /** Of a load: whether a session was found. Of a commit: create, update, touch or rotate. */
+  outcome?: string
+}
+
+const operations = {
+  load: tracingChannel<unknown, SessionTrace>('fastify-sessions:load'),
+  commit: tracingChannel<unknown, SessionTrace>('fastify-sessions:commit'),
+  destroy: tracingChannel<unknown, SessionTrace>('fastify-sessions:destroy')
+}
+
+/** Does the work, and lets those watch who have subscribed. */
+export function traced (
+  operation: SessionOperation, trace: SessionTrace, work: () => Promise<void>
+): Promise<void> {
+  const { start, end, asyncStart, asyncEnd, error } = operations[operation]
+  const isWatched = [start, end, asyncStart, asyncEnd, error].some(({ hasSubscribers }) => hasSubscribers)
+  return isWatched ? operations[operation].tracePromise(work, trace) : work()
 }

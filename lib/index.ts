@@ -52,7 +52,7 @@ export type { StoreContext, StoreDefinition, StoreLog, StorePlugin } from './def
 export type { Session, SessionData, SessionMembers } from '../types/session.js'
 export type * from '../types/store.js'
 export type { Clock } from './clock.js'
-export type { SessionEvent, SessionMessage } from './diagnostics.js'
+export type { SessionEvent, SessionMessage, SessionOperation, SessionTrace } from './diagnostics.js'
 export { defineSessions } from './session-parts.js'
 export type { Fields } from './fields.js'
 export type { PartOptions } from './session-parts.js'

@@ -2,7 +2,8 @@ import { inspect } from 'node:util'
 import type { Instant, LoadResult } from '../types/store.js'
 import type { CookieChange, Fate, Intents, SessionSettings, Stored } from './commit.js'
 import { carryOut, decide } from './commit.js'
-import { publish } from './diagnostics.js'
+import type { SessionTrace } from './diagnostics.js'
+import { publish, traced } from './diagnostics.js'
 import { HeadersSentError, NotLoadedError } from './errors.js'
 import { touchIsDue, wholeInstant } from './lifetime.js'
 import { show } from './options.js'
@@ -195,7 +196,12 @@ export class SessionState implements RequestSession, Bond {
 
   load (): Promise<void> {
     if (this.#loading === undefined) {
-      this.#loading = this.#read(this.#exchange.tokens)
+      const trace: SessionTrace = { session: this.#settings.name }
+      this.#loading = traced('load', trace, async () => {
+        await this.#read(this.#exchange.tokens)
+        trace.hash = this.handle
+        trace.outcome = this.#stored === null ? 'none' : 'found'
+      })
       this.#loading.then(() => {
         this.#failure = undefined
       }, error => {
@@ -236,7 +242,9 @@ export class SessionState implements RequestSession, Bond {
         return
       }
       const { rejected, hash } = result
-      publish(rejected === 'corrupt' ? 'corrupt' : 'rejected', { session: this.#settings.name, hash, reason: rejected })
+      const message = { session: this.#settings.name, hash, reason: rejected }
+      publish(rejected === 'corrupt' ? 'corrupt' : 'rejected', message)
+      if (rejected === 'expired') publish('expired', message)
     }
     this.#stored = null
     this.#copy = new WorkingCopy({})
