@@ -35,11 +35,17 @@ const SERVICE = 'google.firestore.v1.Firestore'
 /** Milliseconds for one request, however often the driver sends it. */
 const LIMIT = 4000
 
-/** The driver itself waits for minutes. What it can be told is how long each sending may take. */
+/**
+ * The driver itself waits for minutes. What it can be told is how long each sending may take. What only reads
+ * it sends again after that; a write it does not, so that gets all the time there is.
+ */
 const impatient = {
   'grpc.max_reconnect_backoff_ms': 1000,
   'grpc.service_config': JSON.stringify({
-    methodConfig: [{ name: [{ service: SERVICE }], timeout: '2s', waitForReady: true }]
+    methodConfig: [
+      { name: [{ service: SERVICE, method: 'Commit' }], timeout: `${LIMIT / 1000}s`, waitForReady: true },
+      { name: [{ service: SERVICE }], timeout: '2s', waitForReady: true }
+    ]
   })
 }
 

@@ -1,6 +1,6 @@
 import type { Engine } from './engine.js'
 import { startEngine } from './engine.js'
-import { answersHttp, emulator, java, missingEmulator } from './google.js'
+import { answersWrite, emulator, java, missingEmulator } from './google.js'
 
 const jar = 'cloud-datastore-emulator/CloudDatastore.jar'
 const main = 'com.google.cloud.datastore.emulator.CloudDatastore'
@@ -9,6 +9,11 @@ const main = 'com.google.cloud.datastore.emulator.CloudDatastore'
 export const noDatastore = missingEmulator(jar, 'DATASTORE_EMULATOR_HOST')
 /** The same for what DATASTORE_EMULATOR_HOST cannot stand in for: failures. */
 export const noOwnDatastore = missingEmulator(jar)
+
+const firstWrite = {
+  mode: 'NON_TRANSACTIONAL',
+  mutations: [{ upsert: { key: { path: [{ kind: 'First', name: 'first' }] } } }]
+}
 
 interface Teardown { teardown (end: () => unknown): void }
 
@@ -28,7 +33,7 @@ export async function startOwnDatastore (t: Teardown): Promise<Required<Engine>>
     name: 'datastore',
     command: ({ port, directory }) => [...java, emulator(jar)!, main, 'start', '--host=127.0.0.1',
       `--port=${port}`, '--testing', '--firestore_in_datastore_mode', directory],
-    ready: answersHttp
+    ready: port => answersWrite(`http://127.0.0.1:${port}/v1/projects/first:commit`, firstWrite)
   })
   const url = `127.0.0.1:${engine.port}`
   Object.assign(process.env, { DATASTORE_EMULATOR_HOST: url, METADATA_SERVER_DETECTION: 'none' })

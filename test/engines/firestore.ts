@@ -1,6 +1,6 @@
 import type { Engine } from './engine.js'
 import { freePort, startEngine } from './engine.js'
-import { answersHttp, emulator, java, missingEmulator } from './google.js'
+import { answersWrite, emulator, java, missingEmulator } from './google.js'
 
 const jar = 'cloud-firestore-emulator/cloud-firestore-emulator.jar'
 const main = 'com.google.cloud.datastore.emulator.firestore.CloudFirestore'
@@ -29,7 +29,7 @@ export async function startOwnFirestore (t: Teardown): Promise<Required<Engine>>
     name: 'firestore',
     command: ({ port }) => [...java, emulator(jar)!, main, '--host=127.0.0.1', `--port=${port}`,
       `--websocket_port=${websocket}`],
-    ready: answersHttp
+    ready: port => answersWrite(`http://127.0.0.1:${port}/v1/projects/first/databases/(default)/documents/first`, {})
   })
   const url = `127.0.0.1:${engine.port}`
   Object.assign(process.env, { FIRESTORE_EMULATOR_HOST: url, METADATA_SERVER_DETECTION: 'none' })

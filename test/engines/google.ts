@@ -30,7 +30,13 @@ export function missingEmulator (path: string, variable?: string): string | fals
 /** The Java that an emulator runs on. */
 export const java = ['java', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp'] as const
 
-/** Resolves when an emulator says that it is there. */
-export async function answersHttp (port: number): Promise<void> {
-  await fetch(`http://127.0.0.1:${port}/`, { signal: AbortSignal.timeout(2000) })
+/**
+ * Resolves when an emulator has done a write. It accepts connections long before that: on a busy machine its
+ * first write takes several seconds, more than the stores wait.
+ */
+export async function answersWrite (url: string, body: object): Promise<void> {
+  const signal = AbortSignal.timeout(30_000)
+  const headers = { 'content-type': 'application/json' }
+  const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body), signal })
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`)
 }

@@ -29,8 +29,9 @@ export function fourProcesses ({ test, name, store }: FourProcesses): void {
     const app = await openWorkerApp(data)
     const here = async (path: string, cookie = '') => {
       const response = await app.inject({ url: path, headers: { cookie } })
+      assert.equal(response.statusCode, 200, `${path}: ${response.body}`)
       const [set = ''] = setCookies(response)
-      return { ...response.json(), status: response.statusCode, cookie: set.split(';')[0] }
+      return { ...response.json(), cookie: set.split(';')[0] }
     }
     const everywhere = (paths: string[], cookie: string) => {
       const answers = Promise.all(workers.map(worker => worker.send({ paths, cookie })))
