@@ -7,7 +7,11 @@ import { checkOptions } from './options.js'
 import type { Resource } from './resource.js'
 import { withinTime } from './time-limit.js'
 
-export { Live } from './options.js'
+export { principalHash } from './id.js'
+export { Live, refuseBeside, refuseBoth } from './options.js'
+export { withinTime } from './time-limit.js'
+export { inTurn } from './turns.js'
+export type { InTurn } from './turns.js'
 
 /** Seconds that closing a store may take. */
 const CLOSE_LIMIT = 5
@@ -28,12 +32,16 @@ export interface StoreContext {
   /** For what an operator must know. Never an id, a secret or data. */
   readonly log: StoreLog
   /**
-   * A connection that opens at its first `get()`. Stores that ask with equal `key`s share it; it closes when
-   * the last of them has closed.
+   * A connection that opens at its first `get()`. Stores of one type that ask with equal options share it; it
+   * closes when the last of them has closed.
    *
-   * @param key the store's type and the connection options as text
+   * @param type the store's noun
+   * @param options what the connection is made of. Plain data are equal when they say the same, anything else
+   * (a function, an agent) only to itself
    */
-  connect<T> (key: string, open: () => Promise<T>, close: (opened: T) => Promise<unknown>): Resource<T>
+  connect<T> (
+    type: string, options: unknown, open: () => Promise<T>, close: (opened: T) => Promise<unknown>
+  ): Resource<T>
 }
 
 export interface StoreLog {

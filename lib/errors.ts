@@ -58,18 +58,32 @@ export function isSessionsError (error: unknown): error is Error & { code: strin
   return error instanceof Error && 'code' in error && String(error.code).startsWith('FST_SESSIONS_')
 }
 
+/** Characters that are kept of what a driver said. */
+const TEXT = 200
+
 /**
- * What a driver said, without what drivers like to attach (commands, parameters, rows) and without the key.
+ * What a driver said, without what drivers like to attach (commands, parameters, rows). Of the text the first
+ * line, cut where data would begin: stored sessions are JSON objects, and drivers quote commands as such.
  *
  * @param key masked wherever the text has it
  */
 export function driverCause (error: unknown, key: string | null = null): Error {
   if (!(error instanceof Error)) return new Error('something that is not an Error was thrown')
-  const masked = (text: string) => key === null ? text : text.replaceAll(key, '[key]')
-  const cause = new Error(masked(textOf(error)))
+  const cause = new Error(discreet(textOf(error), key))
   cause.name = error.name
-  cause.stack = masked(String(error.stack))
+  cause.stack = [`${cause.name}: ${cause.message}`, ...framesOf(error)].join('\n')
   return 'code' in error ? Object.assign(cause, { code: error.code }) : cause
+}
+
+function discreet (text: string, key: string | null): string {
+  const masked = key === null ? text : text.replaceAll(key, '[key]')
+  const [said] = masked.split(/[\r\n{]/, 1)
+  return said.length < masked.length || said.length > TEXT ? `${said.slice(0, TEXT)}...` : said
+}
+
+/** The places of a stack, without the text that it begins with. */
+function framesOf ({ message, stack = '' }: Error): string[] {
+  return stack.replace(message, '').split('\n').filter(line => /^ {4}at /.test(line))
 }
 
 /** A refused connection to a name with several addresses has no text of its own. */

@@ -14,6 +14,14 @@ export function sha256 (value: string): string {
 }
 
 /**
+ * What engines index in place of a principal, which may be any string of any length. Of its JSON, which keeps
+ * apart what UTF-8 does not: lone surrogates.
+ */
+export function principalHash (principal: string): string {
+  return hash('sha256', JSON.stringify(principal), 'hex')
+}
+
+/**
  * Makes ids from the system's CSPRNG (OWASP ASVS 7.2.3: at least 128 bits).
  *
  * @param bytes of entropy in each id

@@ -29,6 +29,30 @@ export function checkOptions<S extends TObject> (
   return checkObject(schema, received ?? {}, label, '') as Static<S>
 }
 
+/**
+ * Refuses a client of the application beside options of a client that the store would make.
+ *
+ * @throws FST_SESSIONS_OPTION, naming the options
+ */
+export function refuseBeside (label: string, { client, ...own }: { client?: unknown }): void {
+  const given = Object.keys(own)
+  if (client === undefined || given.length === 0) return
+  throw new OptionError(`${label} options client and ${given.join(' and ')} exclude each other; ` +
+    'a client has its own')
+}
+
+/**
+ * Refuses two options of which one is enough.
+ *
+ * @throws FST_SESSIONS_OPTION, naming the options
+ */
+export function refuseBoth<T extends object> (
+  label: string, options: T, one: keyof T & string, other: keyof T & string
+): void {
+  if (options[one] === undefined || options[other] === undefined) return
+  throw new OptionError(`${label} options ${one} and ${other} exclude each other`)
+}
+
 function checkObject (schema: TObject, received: Record<string, unknown>, label: string, path: string) {
   const checked: Record<string, unknown> = {}
   for (const name of Object.keys(received)) {

@@ -1,8 +1,27 @@
+import { sha256 } from './id.js'
+
+const identities = new WeakMap<object, number>()
+let identity = 0
+
+/** Equal for equal options of one type; a hash, since there are secrets among options. */
+export function connectionKey (type: string, options: unknown): string {
+  return sha256(JSON.stringify([type, options], (_name, value) => isPlain(value) ? value : identityOf(value)))
+}
+
+function isPlain (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return typeof value !== 'function'
+  return [Object.prototype, null].includes(Object.getPrototypeOf(value))
+}
+
+function identityOf (value: object): string {
+  if (!identities.has(value)) identities.set(value, ++identity)
+  return `#${identities.get(value)}`
+}
+
 /**
  * Something that is opened once and closed once: a connection, a pool, a prepared directory. It opens at the
- * first
- * `get()`; parallel callers share that opening; a failed one is forgotten, so that the next caller tries
- * again.
+ * first `get()`; parallel callers share that opening; a failed one is forgotten, so that the next caller
+ * tries again.
  */
 export class Resource<T> {
   readonly #open: () => Promise<T>

@@ -8,7 +8,7 @@ import { isStorePlugin } from './define-store.js'
 import { OptionError } from './errors.js'
 import { keyedStore } from './keyed-store.js'
 import { nearest, show } from './options.js'
-import { Resource } from './resource.js'
+import { Resource, connectionKey } from './resource.js'
 import { createSigner } from './sign.js'
 import { createSweeper } from './sweeper.js'
 
@@ -70,7 +70,10 @@ function createContext (
     namespace,
     clock,
     log: fastify.log,
-    connect<T> (key: string, open: () => Promise<T>, close: (opened: T) => Promise<unknown>) {
+    connect<T> (
+      type: string, options: unknown, open: () => Promise<T>, close: (opened: T) => Promise<unknown>
+    ) {
+      const key = connectionKey(type, options)
       const shared = connections.get(key) as Resource<T> | undefined
       if (shared !== undefined) return shared.share()
       const resource = new Resource(open, close)

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Datastore, Key, Query, Transaction } from '@google-cloud/datastore'
+import { principalHash } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
 import { StoreError, TooLargeError } from '../lib/errors.js'
 import type { RecordIndex, SessionBackend, StoredRecord, WriteResult } from '../types/store.js'
@@ -138,7 +138,7 @@ export function datastoreBackend (
 
     async * keysOf (principal) {
       const db = await get()
-      for await (const found of db.runQueryStream(select(db, 'principal', '=', ownerOf(principal)))) {
+      for await (const found of db.runQueryStream(select(db, 'principal', '=', principalHash(principal)))) {
         if (!isLive(found)) continue
         const record = recordOf(found)
         const { createdAt, [db.KEY]: { name } } = found
@@ -147,7 +147,7 @@ export function datastoreBackend (
     },
 
     async removeAllOf (principal, except) {
-      const owner = ownerOf(principal)
+      const owner = principalHash(principal)
       const isTheirs = (found: Entity) => found.principal === owner
       const keys = await keysWhere(select(await get(), 'principal', '=', owner))
       let removed = 0
@@ -192,7 +192,7 @@ function inParts<T> (items: T[]): T[][] {
 function fieldsOf (record: StoredRecord, { principal, createdAt }: RecordIndex) {
   const size = Buffer.byteLength(record.value)
   if (size > LARGEST) throw new TooLargeError(size, LARGEST)
-  return entityOf(record, principal === null ? null : ownerOf(principal), new Date(createdAt))
+  return entityOf(record, principal === null ? null : principalHash(principal), new Date(createdAt))
 }
 
 function entityOf ({ value, version, expiresAt }: StoredRecord, principal: string | null, createdAt: Date) {
@@ -204,11 +204,6 @@ function entityOf ({ value, version, expiresAt }: StoredRecord, principal: strin
     expiresAt: new Date(expiresAt)
   }
   return { data, excludeFromIndexes: ['value', 'version', 'createdAt'] }
-}
-
-/** A hash, since a principal may be any string and Datastore indexes no more than 1500 bytes. */
-function ownerOf (principal: string): string {
-  return createHash('sha256').update(JSON.stringify(principal)).digest('hex')
 }
 
 function recordOf ({ value, version, expiresAt }: Entity): StoredRecord {

@@ -1,7 +1,6 @@
 import type { Datastore } from '@google-cloud/datastore'
-import { importDriver } from '../lib/define-store.js'
+import { importDriver, refuseBeside, refuseBoth } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
-import { OptionError } from '../lib/errors.js'
 
 /** What the store uses of a `Datastore` of @google-cloud/datastore. */
 export interface DatastoreClient {
@@ -65,38 +64,18 @@ const impatient = {
 
 export async function connectDatastore (ways: Ways, context: StoreContext): Promise<Connection> {
   const { client, ...own } = ways
-  refuseBoth(ways)
+  refuseBeside('datastore store', ways)
+  refuseBoth('datastore store', ways, 'keyFilename', 'credentials')
   if (client !== undefined) return { get: async () => client as unknown as Datastore }
   const driver = await importDriver('datastore', '@google-cloud/datastore', () => {
     return import('@google-cloud/datastore')
   })
   const open = async () => new driver.Datastore({ ...own, ...impatient })
-  const connection = context.connect(asText(own), open, end)
+  const connection = context.connect('datastore', own, open, end)
   return { get: () => connection.get(), close: () => connection.close() }
-}
-
-function refuseBoth ({ client, ...own }: Ways) {
-  const given = Object.keys(own)
-  if (client !== undefined && given.length > 0) {
-    throw new OptionError(`datastore store options client and ${given.join(' and ')} exclude each other; ` +
-      'a client has its own')
-  }
-  if (own.keyFilename !== undefined && own.credentials !== undefined) {
-    throw new OptionError('datastore store options keyFilename and credentials exclude each other')
-  }
 }
 
 /** A Datastore has no close() of its own, its channels have. */
 async function end ({ clients_: channels }: Datastore): Promise<void> {
   await Promise.all([...channels.values()].map(channel => channel.close()))
-}
-
-const identities = new WeakMap<object, number>()
-let identity = 0
-
-/** Equal texts mean equal connections. Credentials go by identity: they are not to be in a text. */
-function asText ({ projectId, databaseId, keyFilename, credentials }: Omit<Ways, 'client'>): string {
-  if (credentials !== undefined && !identities.has(credentials)) identities.set(credentials, ++identity)
-  return 'datastore ' +
-    JSON.stringify([projectId, databaseId, keyFilename, credentials && identities.get(credentials)])
 }

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import type { AttributeValue, ConditionalCheckFailedException, DynamoDBClient } from '@aws-sdk/client-dynamodb'
+import { principalHash } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
 import { TooLargeError } from '../lib/errors.js'
 import type { Instant, RecordIndex, SessionBackend, StoredRecord, WriteResult } from '../types/store.js'
@@ -95,7 +95,7 @@ export function dynamodbBackend (
 
   /** By a hash, since a principal may be any string of any length, the empty one too. */
   function ownerOf (principal: string): AttributeValue {
-    return { S: prefix + createHash('sha256').update(JSON.stringify(principal)).digest('hex') }
+    return { S: prefix + principalHash(principal) }
   }
 
   function isLive (item: Item): boolean {

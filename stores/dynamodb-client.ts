@@ -1,8 +1,7 @@
 import type * as DynamodbModule from '@aws-sdk/client-dynamodb'
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb'
-import { importDriver } from '../lib/define-store.js'
+import { importDriver, refuseBeside } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
-import { OptionError } from '../lib/errors.js'
 
 /** What the store uses of a `DynamoDBClient` of @aws-sdk/client-dynamodb. */
 export interface DynamodbClient {
@@ -39,23 +38,10 @@ export function importSdk (): Promise<typeof DynamodbModule> {
 
 export async function connectDynamodb (ways: Ways, context: StoreContext): Promise<Connection> {
   const { client, ...own } = ways
-  const excluded = Object.keys(own)
-  if (client !== undefined && excluded.length > 0) {
-    throw new OptionError(`dynamodb store options client and ${excluded.join(' and ')} exclude each other; ` +
-      'a client has its own')
-  }
+  refuseBeside('dynamodb store', ways)
   const sdk = await importSdk()
   if (client !== undefined) return { sdk, get: async () => client as unknown as DynamoDBClient }
   const open = async () => new sdk.DynamoDBClient({ ...impatient, ...own })
-  const connection = context.connect(asText(own), open, async opened => opened.destroy())
+  const connection = context.connect('dynamodb', own, open, async opened => opened.destroy())
   return { sdk, get: () => connection.get(), close: () => connection.close() }
-}
-
-const identities = new WeakMap<object, number>()
-let identity = 0
-
-/** Equal texts mean equal connections. Credentials go by identity: they are not to be in a text. */
-function asText ({ region, endpoint, credentials }: Omit<Ways, 'client'>): string {
-  if (credentials !== undefined && !identities.has(credentials)) identities.set(credentials, ++identity)
-  return 'dynamodb ' + JSON.stringify([region, endpoint, credentials && identities.get(credentials)])
 }

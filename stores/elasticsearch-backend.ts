@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { principalHash } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
 import type { Instant, RecordIndex, SessionBackend, StoredRecord, WriteResult } from '../types/store.js'
 import { send } from './elasticsearch-client.js'
@@ -95,7 +95,7 @@ export function elasticsearchBackend (
 
   /** The live documents of one principal, page by page. */
   async function * found (principal: string): AsyncIterable<Source[]> {
-    const query = filter(live(), { term: { principal: ownerOf(principal) } })
+    const query = filter(live(), { term: { principal: principalHash(principal) } })
     let last: string | undefined
     do {
       const { hits } = await search({
@@ -123,7 +123,7 @@ export function elasticsearchBackend (
       version,
       createdAt,
       expiresAt,
-      ...principal !== null && { principal: ownerOf(principal) }
+      ...principal !== null && { principal: principalHash(principal) }
     }
   }
 
@@ -178,7 +178,7 @@ export function elasticsearchBackend (
     },
 
     async removeAllOf (principal, except) {
-      const owner = ownerOf(principal)
+      const owner = principalHash(principal)
       let removed = 0
       for await (const page of found(principal)) {
         const results = await Promise.all(page
@@ -220,9 +220,4 @@ function ours (live: Source, record: StoredRecord): WriteResult {
 
 function recordOf ({ text, bytes, version, expiresAt }: Source): StoredRecord {
   return { value: text ?? Buffer.from(bytes!, 'base64'), version, expiresAt }
-}
-
-/** By a hash, since a principal may be any string of any length. */
-function ownerOf (principal: string): string {
-  return createHash('sha256').update(JSON.stringify(principal)).digest('hex')
 }

@@ -1,6 +1,5 @@
-import { importDriver } from '../lib/define-store.js'
+import { importDriver, refuseBeside, refuseBoth } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
-import { OptionError } from '../lib/errors.js'
 
 /** What the store uses of a client of @elastic/elasticsearch or @opensearch-project/opensearch. */
 export interface ElasticsearchClient {
@@ -51,13 +50,14 @@ export interface Connection {
 const impatient = { requestTimeout: 2000, maxRetries: 1 }
 
 export async function connectElasticsearch (ways: Ways, context: StoreContext): Promise<Connection> {
-  checkWays(ways)
+  refuseBeside('elasticsearch store', ways)
+  refuseBoth('elasticsearch store', ways, 'apiKey', 'auth')
   const { client, node = 'http://localhost:9200', apiKey } = ways
   if (client !== undefined) return { get: async () => client }
   const auth = apiKey === undefined ? ways.auth : { apiKey }
   const { Client } =
     await importDriver('elasticsearch', '@elastic/elasticsearch', () => import('@elastic/elasticsearch'))
-  return context.connect(`elasticsearch ${JSON.stringify([node, auth])}`,
+  return context.connect('elasticsearch', { node, auth },
     async () => new Client({ ...impatient, node: typeof node === 'string' ? node : [...node], auth }),
     opened => opened.close())
 }
@@ -84,15 +84,4 @@ type Failure = Error & { meta?: { statusCode?: number, body?: { error?: { type?:
 function discreet ({ name, message, meta }: Failure): Error {
   const type = meta?.body?.error?.type
   return new Error(name === 'ResponseError' ? `status ${meta?.statusCode}: ${type ?? 'no reason given'}` : message)
-}
-
-function checkWays ({ client, ...own }: Ways) {
-  const given = Object.keys(own)
-  if (client !== undefined && given.length > 0) {
-    throw new OptionError(`elasticsearch store options client and ${given.join(' and ')} exclude each other; ` +
-      'a client has its own')
-  }
-  if (own.auth !== undefined && own.apiKey !== undefined) {
-    throw new OptionError('elasticsearch store options apiKey and auth exclude each other')
-  }
 }

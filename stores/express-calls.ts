@@ -1,3 +1,5 @@
+import { inTurn } from '../lib/define-store.js'
+import type { InTurn } from '../lib/define-store.js'
 import { StoreError } from '../lib/errors.js'
 
 /** What we ask of a store written for express-session. Its answers come by callback, or by promise. */
@@ -9,7 +11,6 @@ export interface ExpressStore {
 
 type Method = 'get' | 'set' | 'destroy'
 type Done = (error?: unknown, answer?: unknown) => void
-type InTurn = <T>(sid: string, work: () => Promise<T>) => Promise<T>
 
 /** Seconds after which a call counts as lost, so that what waits for its turn goes on. */
 const PATIENCE = 10
@@ -62,21 +63,7 @@ function saysMissing (error: unknown): boolean {
 export function turnsOf (store: ExpressStore): InTurn {
   const known = turns.get(store)
   if (known !== undefined) return known
-  const inTurn = newTurns()
-  turns.set(store, inTurn)
-  return inTurn
-}
-
-function newTurns (): InTurn {
-  const last = new Map<string, Promise<unknown>>()
-  return async (sid, work) => {
-    const before = last.get(sid)
-    const turn = before === undefined ? work() : before.then(work, work)
-    last.set(sid, turn)
-    try {
-      return await turn
-    } finally {
-      if (last.get(sid) === turn) last.delete(sid)
-    }
-  }
+  const queue = inTurn()
+  turns.set(store, queue)
+  return queue
 }

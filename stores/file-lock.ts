@@ -3,6 +3,7 @@ import { readFileSync, readlinkSync } from 'node:fs'
 import { link, readFile, stat, unlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inTurn } from '../lib/define-store.js'
 import { StoreError } from '../lib/errors.js'
 
 /**
@@ -177,20 +178,5 @@ export async function unless<T> (code: string, action: Promise<T>): Promise<T | 
   } catch (error) {
     if (codeOf(error) === code) return null
     throw error
-  }
-}
-
-/** Makes a function that runs works of one name one after another, in the order of the calls. */
-export function inTurn (): <T>(name: string, work: () => Promise<T>) => Promise<T> {
-  const last = new Map<string, Promise<unknown>>()
-  return async (name, work) => {
-    const before = last.get(name)
-    const turn = before === undefined ? work() : before.then(work, work)
-    last.set(name, turn)
-    try {
-      return await turn
-    } finally {
-      if (last.get(name) === turn) last.delete(name)
-    }
   }
 }

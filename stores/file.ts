@@ -3,9 +3,9 @@ import { mkdir, readFile, readdir, rename, rm, stat, unlink, writeFile } from 'n
 import { join, resolve } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import type { IndexedKey, Instant, RecordIndex, SessionBackend, StoredRecord, WriteResult } from '../types/store.js'
-import { defineStore } from '../lib/define-store.js'
+import { defineStore, inTurn } from '../lib/define-store.js'
 import { StoreError } from '../lib/errors.js'
-import { fileLocks, inTurn, unless } from './file-lock.js'
+import { fileLocks, unless } from './file-lock.js'
 
 /** How long a damaged file is kept for whoever looks into it, and a leftover whose maker cannot be asked. */
 const KEEP = 24 * 60 * 60 * 1000

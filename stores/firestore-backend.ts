@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DocumentReference, DocumentSnapshot, Precondition, Timestamp } from '@google-cloud/firestore'
+import { principalHash } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
 import { StoreError, TooLargeError } from '../lib/errors.js'
 import type { RecordIndex, SessionBackend, StoredRecord, WriteResult } from '../types/store.js'
@@ -109,7 +109,7 @@ export function firestoreBackend (
     },
 
     async * keysOf (principal) {
-      for await (const page of pagesOf(ownerOf(principal))) {
+      for await (const page of pagesOf(principalHash(principal))) {
         for (const found of page) {
           const record = recordOf(found)
           const { expiresAt } = record
@@ -119,7 +119,7 @@ export function firestoreBackend (
     },
 
     async removeAllOf (principal, except) {
-      const owner = ownerOf(principal)
+      const owner = principalHash(principal)
       const isTheirs = (found: DocumentSnapshot) => found.get('principal') === owner
       let removed = 0
       for await (const page of pagesOf(owner)) {
@@ -181,15 +181,10 @@ function fieldsOf ({ value, version, expiresAt }: StoredRecord, { principal, cre
   return {
     value,
     version,
-    principal: principal === null ? null : ownerOf(principal),
+    principal: principal === null ? null : principalHash(principal),
     createdAt: new Date(createdAt),
     expiresAt: new Date(expiresAt)
   }
-}
-
-/** A hash, since a principal may be any string and Firestore indexes no more than 1500 bytes. */
-function ownerOf (principal: string): string {
-  return createHash('sha256').update(JSON.stringify(principal)).digest('hex')
 }
 
 function recordOf (found: DocumentSnapshot): StoredRecord {

@@ -1,7 +1,6 @@
 import type { Firestore } from '@google-cloud/firestore'
-import { importDriver } from '../lib/define-store.js'
+import { importDriver, refuseBeside, refuseBoth, withinTime } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
-import { OptionError } from '../lib/errors.js'
 
 /** What the store uses of a `Firestore` of @google-cloud/firestore; firebase-admin hands out the same. */
 export interface FirestoreClient {
@@ -32,8 +31,8 @@ export interface Connection {
 interface Opened { firestore: Firestore, underway: Set<Promise<unknown>> }
 
 const SERVICE = 'google.firestore.v1.Firestore'
-/** Milliseconds for one request, however often the driver sends it. */
-const LIMIT = 4000
+/** Seconds for one request, however often the driver sends it. */
+const LIMIT = 4
 
 /**
  * The driver itself waits for minutes. What it can be told is how long each sending may take. What only reads
@@ -43,7 +42,7 @@ const impatient = {
   'grpc.max_reconnect_backoff_ms': 1000,
   'grpc.service_config': JSON.stringify({
     methodConfig: [
-      { name: [{ service: SERVICE, method: 'Commit' }], timeout: `${LIMIT / 1000}s`, waitForReady: true },
+      { name: [{ service: SERVICE, method: 'Commit' }], timeout: `${LIMIT}s`, waitForReady: true },
       { name: [{ service: SERVICE }], timeout: '2s', waitForReady: true }
     ]
   })
@@ -51,7 +50,8 @@ const impatient = {
 
 export async function connectFirestore (ways: Ways, context: StoreContext): Promise<Connection> {
   const { client, ...own } = ways
-  refuseBoth(ways)
+  refuseBeside('firestore store', ways)
+  refuseBoth('firestore store', ways, 'keyFilename', 'credentials')
   if (client !== undefined) {
     const borrowed = { firestore: client as unknown as Firestore, underway: new Set<Promise<unknown>>() }
     return { ask: work => within(borrowed, work) }
@@ -59,21 +59,10 @@ export async function connectFirestore (ways: Ways, context: StoreContext): Prom
   const { Firestore } = await importDriver('firestore', '@google-cloud/firestore', () => {
     return import('@google-cloud/firestore')
   })
-  const connection = context.connect<Opened>(asText(own), async () => {
+  const connection = context.connect<Opened>('firestore', own, async () => {
     return { firestore: new Firestore({ ...own, ...impatient }), underway: new Set() }
   }, end)
   return { ask: async work => within(await connection.get(), work), close: () => connection.close() }
-}
-
-function refuseBoth ({ client, ...own }: Ways) {
-  const given = Object.keys(own)
-  if (client !== undefined && given.length > 0) {
-    throw new OptionError(`firestore store options client and ${given.join(' and ')} exclude each other; ` +
-      'a client has its own')
-  }
-  if (own.keyFilename !== undefined && own.credentials !== undefined) {
-    throw new OptionError('firestore store options keyFilename and credentials exclude each other')
-  }
 }
 
 async function within<T> (
@@ -83,29 +72,11 @@ async function within<T> (
   underway.add(asked)
   const forget = () => underway.delete(asked)
   asked.then(forget, forget)
-  let timer
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`Firestore did not answer in ${LIMIT} ms`)), LIMIT)
-  })
-  try {
-    return await Promise.race([asked, late])
-  } finally {
-    clearTimeout(timer)
-  }
+  return withinTime(LIMIT, () => asked)
 }
 
 /** A request that the driver would send again after terminate() is an unhandled rejection. */
 async function end ({ firestore, underway }: Opened): Promise<void> {
   await Promise.allSettled(underway)
   await firestore.terminate()
-}
-
-const identities = new WeakMap<object, number>()
-let identity = 0
-
-/** Equal texts mean equal connections. Credentials go by identity: they are not to be in a text. */
-function asText ({ projectId, databaseId, keyFilename, credentials }: Omit<Ways, 'client'>): string {
-  if (credentials !== undefined && !identities.has(credentials)) identities.set(credentials, ++identity)
-  return 'firestore ' +
-    JSON.stringify([projectId, databaseId, keyFilename, credentials && identities.get(credentials)])
 }

@@ -124,7 +124,7 @@ async function clientOf ({ servers, client, timeout }: Settings, context: StoreC
   const { default: Memcached } = await importDriver('memcached', 'memcached', () => import('memcached'))
   const addresses = [...servers ?? ['127.0.0.1:11211']]
   const limit = timeout * 1000
-  const opened = context.connect(`memcached ${JSON.stringify([addresses, timeout])}`, open, async own => own.end())
+  const opened = context.connect('memcached', { addresses, timeout }, open, async own => own.end())
 
   async function open () {
     const options = { ...patience, timeout: limit, maxValue: Infinity }

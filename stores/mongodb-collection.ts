@@ -106,7 +106,7 @@ async function clientOf ({ url, client }: Settings, context: StoreContext) {
   if (url === undefined) return { get: async () => client! }
 
   const { MongoClient } = await importDriver('mongodb', 'mongodb', () => import('mongodb'))
-  const opened = context.connect(`mongodb ${url}`, open, own => own.close())
+  const opened = context.connect('mongodb', { url }, open, own => own.close())
 
   async function open () {
     const own = new MongoClient(url!, unlessGiven(url!))

@@ -58,7 +58,7 @@ export async function connectRedis (ways: Ways, context: StoreContext): Promise<
 
 async function ownConnection (ways: Ways, context: StoreContext): Promise<Connection> {
   const ioredis = await importDriver('redis', 'ioredis', () => import('ioredis'))
-  const opened = context.connect(`redis ${asText(ways)}`, open, async client => client.disconnect())
+  const opened = context.connect('redis', ways, open, async client => client.disconnect())
 
   async function open () {
     const client = create()
@@ -135,22 +135,4 @@ function checkWays ({ url, options, nodes, client }: Ways) {
   if (given.length < 2) return
   throw new OptionError(`redis store options ${given.join(' and ')} exclude each other; ` +
     'give url, or options, or nodes with or without options, or client')
-}
-
-const identities = new WeakMap<object, number>()
-let identity = 0
-
-/** Equal texts mean equal connections: what cannot be compared (functions, TLS contexts) goes by identity. */
-function asText (ways: Ways): string {
-  return JSON.stringify(ways, (_name, value) => {
-    if (typeof value === 'function' || (typeof value === 'object' && value !== null && !isPlain(value))) {
-      if (!identities.has(value)) identities.set(value, ++identity)
-      return `#${identities.get(value)}`
-    }
-    return value
-  })
-}
-
-function isPlain (value: object): boolean {
-  return Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value))
 }

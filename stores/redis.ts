@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
-import { defineStore, Live } from '../lib/define-store.js'
+import { defineStore, Live, principalHash } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
 import type { IndexedKey, Instant, RecordIndex, SessionBackend, StoredRecord, WriteResult } from '../types/store.js'
 import { connectRedis, masters, namesAfter, withoutCommand } from './redis-client.js'
@@ -207,9 +206,8 @@ function redisBackend (connection: Connection, prefix: string, clock: StoreConte
   }
 }
 
-/** As JSON, which keeps apart what UTF-8 does not: lone surrogates. */
 function ownerOf (principal: string | null): string {
-  return principal === null ? '' : createHash('sha256').update(JSON.stringify(principal)).digest('hex')
+  return principal === null ? '' : principalHash(principal)
 }
 
 function indexed (key: string, { createdAt, owner: _, ...record }: Found): IndexedKey {

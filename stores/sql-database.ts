@@ -1,7 +1,5 @@
 import type * as KyselyModule from 'kysely'
 import type { Dialect, Kysely, SqliteDatabase } from 'kysely'
-import { randomUUID } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
 import { importDriver } from '../lib/define-store.js'
 import { OptionError } from '../lib/errors.js'
 import { ddl, ddlIfMissing, execute } from './sql-schema.js'
@@ -35,23 +33,6 @@ export interface Connection {
 }
 
 type Module = typeof KyselyModule
-
-const identities = new WeakMap<object, string>()
-
-/** Connection options as text. What is not plain data (a function, an agent) stands for itself only. */
-export function connectionKey (dialect: SqlDialect, connection: Connection): string {
-  const { filename, url, pool, connectTimeout } = connection
-  return JSON.stringify(['sql', dialect, filename, url, pool, connectTimeout], (_, value) => {
-    if (typeof value !== 'function' && !isInstance(value)) return value
-    if (!identities.has(value)) identities.set(value, randomUUID())
-    return identities.get(value)
-  })
-}
-
-function isInstance (value: unknown): boolean {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  return Object.getPrototypeOf(value) !== Object.prototype
-}
 
 /** Imports Kysely and the driver; what it resolves to makes an instance, connected at its first query. */
 export async function databaseOpener (
@@ -164,16 +145,4 @@ function missing (error: { code?: string, message: string }): boolean {
   const known = ['42P01', '42703', 'ER_NO_SUCH_TABLE', 'ER_BAD_FIELD_ERROR'].includes(String(error.code))
   if (known || /no such (table|column)/.test(error.message)) return false
   throw error
-}
-
-/** Rejects when `work` has not settled in so many seconds. */
-export async function within<T> (seconds: number, work: Promise<T>): Promise<T> {
-  const timer = new AbortController()
-  const late = delay(seconds * 1000, undefined, { signal: timer.signal })
-    .then(() => { throw new Error(`no answer within ${seconds} s`) })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    timer.abort()
-  }
 }

@@ -1,10 +1,10 @@
 import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
-import { defineStore, Live } from '../lib/define-store.js'
+import { defineStore, Live, withinTime } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
 import { OptionError } from '../lib/errors.js'
 import { createSqlBackend, discreet } from './sql-backend.js'
-import { connectionKey, databaseOpener, prepareTable, within } from './sql-database.js'
+import { databaseOpener, prepareTable } from './sql-database.js'
 import type { Database } from './sql-database.js'
 import { identifier, identifierRule, knownDialect } from './sql-schema.js'
 import type { KyselyInstance, SqlDialect } from './sql-schema.js'
@@ -88,14 +88,16 @@ async function connect (dialect: SqlDialect, options: Options, context: StoreCon
     return { get: async () => db, close: async () => {} }
   }
   const open = await databaseOpener(dialect, options)
-  const connection = context.connect(connectionKey(dialect, options), open, db => db.destroy())
+  const { filename, url, pool, connectTimeout } = options
+  const own = { dialect, filename, url, pool, connectTimeout }
+  const connection = context.connect('sql', own, open, db => db.destroy())
   return { get: async () => inSchema(await connection.get()), close: () => connection.close() }
 }
 
 /** A database that is down is no reason not to start: the next caller tries again. */
 async function checkAtBoot (ready: Promise<unknown>, options: Options, context: StoreContext) {
   try {
-    await within(options.connectTimeout, ready)
+    await withinTime(options.connectTimeout, () => ready)
   } catch (error) {
     if (error instanceof OptionError) throw error
     context.log.warn({ err: discreet(error) }, 'the check of the sql table failed; sessions fail until the cause is gone')

@@ -7,9 +7,9 @@ const root = join(import.meta.dirname, '..')
 /** From the ground up. A file imports at run time only from its own floor or one below. */
 const floors: ReadonlyArray<readonly RegExp[]> = [
   [/^types\//],
-  [/^lib\/(clock|codec|cookie|diagnostics|errors|fields|id|lifetime|options|resource|sign|time-limit|working-copy)\.ts$/],
+  [/^lib\/(clock|codec|cookie|diagnostics|errors|fields|id|lifetime|options|resource|sign|time-limit|turns|working-copy)\.ts$/],
   [/^lib\/(commit|define-store|group|keyed-store|proxy|route-config|session|session-options|session-parts|sweeper)\.ts$/],
-  [/^lib\/(exchange|hosted-session|store-host|plugin)\.ts$/, /^lib\/testing\//, /^stores\//],
+  [/^lib\/(exchange|hosted-session|plugin|store-host)\.ts$/, /^lib\/testing\//, /^stores\//],
   [/^lib\/index\.ts$/]
 ]
 

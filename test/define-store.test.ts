@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import { test } from 'tap'
 import { defineStore, importDriver, isStorePlugin } from '../lib/define-store.js'
-import { Resource } from '../lib/resource.js'
+import { Resource, connectionKey } from '../lib/resource.js'
 import { nullStore } from '../stores/null.js'
 import { openBackend } from '../lib/testing/open-store.js'
 import { memoryBackend } from './helpers/backends.js'
@@ -76,6 +76,22 @@ test('a resource that is closed while it opens is closed when it is open, and no
     await Promise.all([getting, closing])
     t.equal(closed, fails ? 0 : 1)
   }
+})
+
+test('options are of one connection when they say the same, and what says nothing is itself', async t => {
+  const agent = new Map()
+  const retry = () => 1
+  const options = (agent: unknown) => ({ url: 'a', tls: { ca: [Buffer.from('ca')], agent }, retry })
+  t.equal(connectionKey('redis', options(agent)), connectionKey('redis', options(agent)))
+  t.equal(connectionKey('redis', Object.assign(Object.create(null), { url: 'a' })), connectionKey('redis', { url: 'a' }))
+  const different = [
+    options(agent), options(new Map()), options({}), options(null), {}, { url: 'a' }, { url: 'b' }, ['a'], 'a',
+    { retry }, { retry: () => 1 }, { url: true }, { url: 'true' }
+  ]
+  const keys = new Set(different.map(value => connectionKey('redis', value)))
+  t.equal(keys.size, different.length)
+  t.notOk(keys.has(connectionKey('memcached', { url: 'a' })), 'nor of stores of two types')
+  t.notOk([...keys].some(key => !/^[\w-]{43}$/.test(key)), 'a key tells nothing')
 })
 
 test('a missing driver is an error that says what to install', async t => {

@@ -469,8 +469,21 @@ test('the cause of a store failure is what the driver said, without what it atta
   t.equal(cause.message, 'no [key] here, [key] there')
   t.equal(cause.name, 'DriverError')
   t.notMatch(cause.stack, /KEY/)
-  t.match(cause.stack, /errors\.test/)
+  t.match(cause.stack, /^DriverError: no \[key\] here, \[key\] there\n {4}at .*errors\.test/)
+  delete error.stack
+  t.equal(driverCause(error).stack, 'DriverError: no KEY here, KEY there')
   t.strictSame(Object.keys(cause).sort(), ['code', 'name'])
+  for (const [said, kept] of [
+    ['dup key: { _id: "KEY", value: "secret" }', 'dup key: ...'],
+    ['no such command\nSET a secret', 'no such command...'],
+    ['bad row\r\n    at secret (file:1:1)', 'bad row...'],
+    ['x'.repeat(200), 'x'.repeat(200)],
+    ['x'.repeat(300), 'x'.repeat(200) + '...']
+  ] as const) {
+    const { message, stack } = driverCause(new Error(said), 'KEY')
+    t.equal(message, kept)
+    t.notMatch(stack, /KEY|_id|secret|x{201}/)
+  }
   t.equal(driverCause(new Error('text')).message, 'text')
   const refused = new AggregateError([new Error('refused at ::1'), new Error('refused at 127.0.0.1')])
   t.equal(driverCause(refused).message, 'refused at ::1; refused at 127.0.0.1')

@@ -327,7 +327,7 @@ test('F4 stores that ask for the same connection share it, and it is closed once
     async open (_options, context) {
       const open = async () => ({ n: log.push('open') })
       const close = async () => log.push('close')
-      const [one, two, other] = ['a', 'a', 'b'].map(key => context.connect(key, open, close))
+      const [one, two, other] = ['a', 'a', 'b'].map(url => context.connect('sharing', { url }, open, close))
       t.equal(one, two)
       t.not(one, other)
       t.equal(context.name, 'session')

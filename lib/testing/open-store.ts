@@ -33,7 +33,7 @@ export async function openBackend (
     namespace: options.namespace ?? '',
     clock: options.clock ?? systemClock,
     log: options.log ?? silent,
-    connect: (_key, open, close) => new Resource(open, close)
+    connect: (_type, _options, open, close) => new Resource(open, close)
   }
   await app.register(plugin, {
     context,

@@ -2,28 +2,24 @@ import {
   DescribeTableCommand, DescribeTimeToLiveCommand, DynamoDBClient, GetItemCommand, ListTablesCommand,
   PutItemCommand, UpdateTimeToLiveCommand
 } from '@aws-sdk/client-dynamodb'
-import { createHash, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { test } from 'tap'
 import type { Test } from 'tap'
-import { systemClock } from '../../lib/clock.js'
-import { Resource } from '../../lib/resource.js'
+import { newKey } from '../../lib/testing/backend-lab.js'
 import { TestClock } from '../../lib/testing/clock.js'
 import { openBackend } from '../../lib/testing/open-store.js'
 import { cloudFormation, createTable, dynamodbStore } from '../../stores/dynamodb.js'
-import type { SessionBackend } from '../../types/store.js'
 import { credentials, noOwnDynamodb, startOwnDynamodb } from '../engines/dynamodb.js'
+import {
+  ada, connectionOf, failsInTime, failure, hashOf, nobody, opener, record, refuses, verbs
+} from '../helpers/store-kit.js'
 
 type Options = NonNullable<Parameters<typeof dynamodbStore>[0]>
 
-const newKey = () => randomBytes(32).toString('base64url')
-const nobody = { principal: null, createdAt: 1 }
-const ada = { principal: 'ada', createdAt: 1 }
-const hashOf = (principal: string) => createHash('sha256').update(JSON.stringify(principal)).digest('hex')
-const record = (version: string, expiresAt = Date.now() + 60_000) => ({ value: `v${version}`, version, expiresAt })
+const open = opener(dynamodbStore)
 
 test('options', async t => {
-  for (const [options, message] of [
+  await refuses(t, dynamodbStore, [
     [{ table: 'no' }, /^dynamodb store option table must be a name of 3 to 255 letters/],
     [{ table: 'a table' }, /option table/],
     [{ prefix: '' }, /^dynamodb store option prefix must be a text of 1 to 200 letters/],
@@ -35,50 +31,24 @@ test('options', async t => {
     [{ credentials: null }, /option credentials must be an object with accessKeyId and secretAccessKey/],
     [{ credentials: 'hunter2' }, /option credentials .* received a string of 7 characters/],
     [{ credentials: { accessKeyId: 'hunter2' } }, /option credentials .* received an object/]
-  ] as const) {
-    t.throws(() => dynamodbStore(options as never), { code: 'FST_SESSIONS_OPTION', message })
-    t.notMatch(inspect(await failure(async () => dynamodbStore(options as never))), 'hunter2')
-  }
+  ])
 })
 
 test('a client has its own Region and credentials', async t => {
   const client = new DynamoDBClient({})
-  for (const [given, names] of [
-    [{ client, region: 'local' }, 'client and region'],
-    [{ client, endpoint: 'http://127.0.0.1:1', credentials }, 'client and endpoint and credentials']
-  ] as const) {
-    const error = await failure(() => openBackend(dynamodbStore(given)))
-    t.match(error, { code: 'FST_SESSIONS_OPTION' })
-    t.match(error.message, `dynamodb store options ${names} exclude each other`)
-    t.notMatch(inspect(error), credentials.secretAccessKey)
-  }
+  await refuses(t, dynamodbStore, [
+    [{ client, region: 'local' }, 'dynamodb store options client and region exclude each other'],
+    [{ client, endpoint: 'http://127.0.0.1:1', credentials }, 'options client and endpoint and credentials exclude']
+  ])
 })
 
 test('a connection is shared by what has the same Region, server and credentials', async t => {
-  const keyOf = async (options: Options) => {
-    const keys: string[] = []
-    await dynamodbStore(options)(hookless, {
-      context: {
-        name: 'session',
-        namespace: '',
-        clock: systemClock,
-        log: console,
-        connect (key, open, close) {
-          keys.push(key)
-          return new Resource(open, close)
-        }
-      },
-      drained: async () => {},
-      opened: () => {}
-    })
-    t.notMatch(keys.join(), credentials.secretAccessKey)
-    return keys.join()
-  }
+  const keyOf = (options: Options) => connectionOf(dynamodbStore(options))
   const provider = async () => credentials
   const endpoint = 'http://127.0.0.1:1'
   t.equal(await keyOf({ endpoint, credentials, table: 'one' }), await keyOf({ endpoint, credentials, table: 'two' }))
   const different = [
-    {}, { region: 'a' }, { region: 'b' }, { endpoint }, { credentials }, { credentials: provider }, { credentials: { ...credentials } }
+    {}, { region: 'a' }, { region: 'b' }, { endpoint }, { credentials }, { credentials: provider }
   ]
   t.equal(new Set(await Promise.all(different.map(keyOf))).size, different.length)
   t.equal(await keyOf({ client: new DynamoDBClient({}) }), '')
@@ -279,16 +249,7 @@ test('one server', { skip: noOwnDynamodb, timeout: 180_000 }, async t => {
 
   await t.test('stopped or silent, every verb rejects within the time of the session', async t => {
     const backend = await open(t, server)
-    await backend.ping!()
-    for (const [end, again] of [[control.pause, control.resume], [control.kill, control.start]] as const) {
-      await end()
-      const begun = performance.now()
-      const failures = await Promise.all(verbs(backend, newKey()).map(failure))
-      const took = performance.now() - begun
-      t.ok(took < 5500, `${took} ms`)
-      for (const { message } of failures) t.match(message, /ECONN|socket hang up|exceeded the configured 1500 ms/)
-      await again()
-    }
+    await failsInTime(t, backend, control, /ECONN|socket hang up|exceeded the configured 1500 ms/)
     await createTable(admin)
     await backend.ping!()
   })
@@ -327,35 +288,3 @@ test('without a Region or credentials the SDK says what is missing', async t => 
   const backend = await open(t, { credentials })
   await t.rejects(backend.read(newKey()), /Region is missing/)
 })
-
-const hookless = { addHook () {} } as never
-
-function verbs (backend: SessionBackend, key: string): Array<() => Promise<unknown>> {
-  return [
-    () => backend.read(key),
-    () => backend.create(key, record('secret'), ada),
-    () => backend.update(key, record('secret'), ada, '1'),
-    () => backend.touch(key, Date.now() + 1000),
-    () => backend.remove(key),
-    () => backend.remove(key, '1'),
-    () => backend.keysOf!('ada')[Symbol.asyncIterator]().next(),
-    () => backend.removeAllOf!('ada'),
-    () => backend.count!(),
-    () => backend.ping!()
-  ]
-}
-
-async function failure (work: () => Promise<unknown>): Promise<Error> {
-  try {
-    await work()
-  } catch (error) {
-    return error as Error
-  }
-  throw new Error('it did not fail')
-}
-
-async function open (t: Test, options?: Options, clock?: TestClock, namespace?: string) {
-  const { backend, close } = await openBackend(dynamodbStore(options), { clock, namespace })
-  t.teardown(close)
-  return backend
-}

@@ -1,34 +1,29 @@
 import { Client, errors } from '@elastic/elasticsearch'
-import { createHash, randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { inspect } from 'node:util'
 import { test } from 'tap'
-import type { Test } from 'tap'
-import { systemClock } from '../../lib/clock.js'
-import { Resource } from '../../lib/resource.js'
+import { newKey } from '../../lib/testing/backend-lab.js'
 import { TestClock } from '../../lib/testing/clock.js'
 import { openBackend } from '../../lib/testing/open-store.js'
 import { createIndex, elasticsearchStore, indexDefinition } from '../../stores/elasticsearch.js'
 import type { ElasticsearchClient } from '../../stores/elasticsearch.js'
-import type { SessionBackend } from '../../types/store.js'
 import { startFake } from '../engines/elasticsearch-fake.js'
 import { isFake, startElasticsearch } from '../engines/elasticsearch.js'
+import {
+  ada, connectionOf, failsInTime, failure, hashOf, nobody, opener, record, refuses, verbs
+} from '../helpers/store-kit.js'
 
 type Options = NonNullable<Parameters<typeof elasticsearchStore>[0]>
 type Asked = Parameters<ElasticsearchClient['transport']['request']>[0]
 type Hits = { hits: { hits: unknown[] } }
 
 const kind = isFake ? 'a FAKE of Elasticsearch' : 'Elasticsearch'
-const newKey = () => randomBytes(32).toString('base64url')
-const nobody = { principal: null, createdAt: 1 }
-const ada = { principal: 'ada', createdAt: 1 }
-const hashOf = (principal: string) => createHash('sha256').update(JSON.stringify(principal)).digest('hex')
-const record = (version: string, expiresAt = Date.now() + 60_000) => ({ value: `v${version}`, version, expiresAt })
+const open = opener(elasticsearchStore)
 
 test('options', async t => {
-  for (const [options, message] of [
+  await refuses(t, elasticsearchStore, [
     [{ node: '' }, /^elasticsearch store option node must be a URL or a list of URLs/],
     [{ node: [] }, /option node must be a URL or a list of URLs, received an array/],
     [{ apiKey: '' }, /option apiKey must be a non-empty string/],
@@ -43,45 +38,20 @@ test('options', async t => {
     [{ index: 'x'.repeat(256) }, /option index/],
     [{ prefix: 'ż' }, /option prefix must be a text of at most 200 ASCII characters/],
     [{ prefix: 'x'.repeat(201) }, /option prefix/]
-  ] as const) {
-    t.throws(() => elasticsearchStore(options as never), { code: 'FST_SESSIONS_OPTION', message })
-    t.notMatch(inspect(await failure(async () => elasticsearchStore(options as never))), 'hunter2')
-  }
+  ])
 })
 
 test('only one way to connect, and one to prove who it is', async t => {
   const client = new Client({ node: 'http://127.0.0.1:1' })
-  for (const [given, message] of [
+  await refuses(t, elasticsearchStore, [
     [{ client, node: 'http://:hunter2@127.0.0.1:1' }, 'options client and node exclude each other'],
     [{ client, apiKey: 'hunter2', auth: { bearer: 'hunter2' } }, 'options client and apiKey and auth exclude'],
     [{ apiKey: 'hunter2', auth: { bearer: 'hunter2' } }, 'options apiKey and auth exclude each other']
-  ] as const) {
-    const error = await failure(() => openBackend(elasticsearchStore(given as Options)))
-    t.match(error, { code: 'FST_SESSIONS_OPTION' })
-    t.match(error.message, message)
-    t.notMatch(inspect(error), 'hunter2')
-  }
+  ])
 })
 
 test('a connection is shared by what has the same nodes and account', async t => {
-  const keyOf = async (options: Options) => {
-    const keys: string[] = []
-    await elasticsearchStore(options)({ addHook () {} } as never, {
-      context: {
-        name: 'session',
-        namespace: '',
-        clock: systemClock,
-        log: console,
-        connect (key, open, close) {
-          keys.push(key)
-          return new Resource(open, close)
-        }
-      },
-      drained: async () => {},
-      opened: () => {}
-    })
-    return keys.join()
-  }
+  const keyOf = (options: Options) => connectionOf(elasticsearchStore(options))
   const node = 'http://127.0.0.1:1'
   t.equal(await keyOf({ node, apiKey: 'a', index: 'one' }), await keyOf({ node, auth: { apiKey: 'a' }, index: 'two' }))
   t.equal(await keyOf({}), await keyOf({ node: 'http://localhost:9200' }))
@@ -352,21 +322,7 @@ test('stopped or silent, every verb rejects within the time of the session (a FA
   const { url: node, control } = await startFake(t)
   await createIndex(new Client({ node }))
   const backend = await open(t, { node })
-  await backend.ping!()
-  const key = newKey()
-  for (const [end, again] of [[control.pause, control.resume], [control.kill, control.start]] as const) {
-    await end()
-    const begun = performance.now()
-    const failures = await Promise.all(verbs(backend, key).map(failure))
-    const took = performance.now() - begun
-    t.ok(took < 5000, `${took} ms`)
-    for (const error of failures) {
-      t.match(error.message, /ECONN|other side closed|socket hang up|timed out/)
-      const shown = inspect(error, { showHidden: true, depth: 10 })
-      for (const secret of [key, 'vsecret']) t.notOk(shown.includes(secret))
-    }
-    await again()
-  }
+  await failsInTime(t, backend, control, /ECONN|other side closed|socket hang up|timed out/, 5000)
   await backend.ping!()
 })
 
@@ -385,34 +341,3 @@ test('the FAKE refuses what it does not know, as Elasticsearch does', async t =>
   await refused('POST', '/strict/_search', { query: { bool: { filter: [{ prefix: { a: 'a' } }] } }, size: 10_001 })
   await refused('POST', '/missing/_search', { query: { bool: { filter: [] } } })
 })
-
-function verbs (backend: SessionBackend, key: string): Array<() => Promise<unknown>> {
-  return [
-    () => backend.read(key),
-    () => backend.create(key, record('secret'), ada),
-    () => backend.update(key, record('secret'), ada, '1'),
-    () => backend.touch(key, Date.now() + 1000),
-    () => backend.remove(key),
-    () => backend.remove(key, '1'),
-    () => backend.keysOf!('ada')[Symbol.asyncIterator]().next(),
-    () => backend.removeAllOf!('ada'),
-    () => backend.sweep!(Date.now(), 10),
-    () => backend.count!(),
-    () => backend.ping!()
-  ]
-}
-
-async function failure (work: () => Promise<unknown>): Promise<Error> {
-  try {
-    await work()
-  } catch (error) {
-    return error as Error
-  }
-  throw new Error('it did not fail')
-}
-
-async function open (t: Test, options?: Options, clock?: TestClock, namespace?: string) {
-  const { backend, close } = await openBackend(elasticsearchStore(options), { clock, namespace })
-  t.teardown(close)
-  return backend
-}

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { fileLocks, inTurn } from '../../stores/file-lock.js'
+import { fileLocks } from '../../stores/file-lock.js'
 
 const tmp = mkdtempSync(join(tmpdir(), 'file-lock-'))
 t.teardown(() => rm(tmp, { recursive: true, force: true }))
@@ -156,13 +156,4 @@ t.test('tidy leaves alone what vanishes meanwhile', async t => {
   await fileLocks({ mode }).tidy(newPath(), Infinity)
   await fileLocks({ mode }).tidy(newPath() + '.tmp', Infinity)
   t.pass()
-})
-
-t.test('inTurn keeps order by name and goes on after a failure', async t => {
-  const queue = inTurn()
-  const order: string[] = []
-  const step = (name: string, ms: number) => async () => { await sleep(ms); order.push(name); if (name === 'a1') throw new Error(name) }
-  const all = await Promise.allSettled([queue('a', step('a1', 20)), queue('a', step('a2', 0)), queue('b', step('b1', 0))])
-  t.strictSame(all.map(({ status }) => status), ['rejected', 'fulfilled', 'fulfilled'])
-  t.strictSame(order, ['b1', 'a1', 'a2'])
 })

@@ -1,30 +1,23 @@
 import { Firestore } from '@google-cloud/firestore'
-import { createHash, randomBytes } from 'node:crypto'
-import { inspect } from 'node:util'
 import { test } from 'tap'
-import type { Test } from 'tap'
-import { systemClock } from '../../lib/clock.js'
-import { Resource } from '../../lib/resource.js'
+import { newKey } from '../../lib/testing/backend-lab.js'
 import { TestClock } from '../../lib/testing/clock.js'
 import { openBackend } from '../../lib/testing/open-store.js'
 import { firestoreStore } from '../../stores/firestore.js'
 import type { FirestoreClient } from '../../stores/firestore.js'
-import type { SessionBackend } from '../../types/store.js'
 import { noOwnFirestore, startOwnFirestore } from '../engines/firestore.js'
+import {
+  ada, connectionOf, failsInTime, hashOf, nobody, opener, record, refuses
+} from '../helpers/store-kit.js'
 
 type Options = NonNullable<Parameters<typeof firestoreStore>[0]>
 
-const newKey = () => randomBytes(32).toString('base64url')
-const nobody = { principal: null, createdAt: 1 }
-const ada = { principal: 'ada', createdAt: 1 }
-const hashOf = (principal: string) => createHash('sha256').update(JSON.stringify(principal)).digest('hex')
-const record = (version: string, expiresAt = Date.now() + 60_000) =>
-  ({ value: `v${version}`, version, expiresAt })
+const open = opener(firestoreStore)
 const credentials = { client_email: 'app@example.com', private_key: 'hunter2hunter2' }
 const projectId = `own-${process.pid}`
 
 test('options', async t => {
-  for (const [options, message] of [
+  await refuses(t, firestoreStore, [
     [{ collection: '' }, /^firestore store option collection must be a name of 1 to 100 letters/],
     [{ collection: 'a/b' }, /option collection/],
     [{ collection: '..' }, /option collection/],
@@ -35,50 +28,23 @@ test('options', async t => {
     [{ credentials: null }, /option credentials must be an object with client_email and private_key/],
     [{ credentials: 'hunter2' }, /option credentials .* received a string of 7 characters/],
     [{ credentials: { private_key: 'hunter2' } }, /option credentials .* received an object/]
-  ] as const) {
-    t.throws(() => firestoreStore(options as never), { code: 'FST_SESSIONS_OPTION', message })
-    t.notMatch(inspect(await failure(async () => firestoreStore(options as never))), 'hunter2')
-  }
+  ])
 })
 
 test('what excludes each other', async t => {
   const client = new Firestore({ projectId })
-  for (const [given, message] of [
+  await refuses(t, firestoreStore, [
     [{ client, projectId }, 'options client and projectId exclude each other'],
     [{ client, databaseId: 'a', credentials }, 'options client and databaseId and credentials exclude'],
     [{ keyFilename: '/key.json', credentials }, 'options keyFilename and credentials exclude each other']
-  ] as const) {
-    const error = await failure(() => openBackend(firestoreStore(given)))
-    t.match(error, { code: 'FST_SESSIONS_OPTION' })
-    t.match(error.message, message)
-    t.notMatch(inspect(error), credentials.private_key)
-  }
+  ])
 })
 
 test('a connection is shared by what has the same project, database and key', async t => {
-  const keyOf = async (options: Options) => {
-    const keys: string[] = []
-    await firestoreStore(options)({ addHook () {} } as never, {
-      context: {
-        name: 'session',
-        namespace: '',
-        clock: systemClock,
-        log: console,
-        connect (key, open, close) {
-          keys.push(key)
-          return new Resource(open, close)
-        }
-      },
-      drained: async () => {},
-      opened: () => {}
-    })
-    t.notMatch(keys.join(), credentials.private_key)
-    return keys.join()
-  }
-  t.equal(await keyOf({ credentials, collection: 'one' }), await keyOf({ credentials, collection: 'two' }))
+  const keyOf = (options: Options) => connectionOf(firestoreStore(options))
+  t.equal(await keyOf({ credentials, collection: 'one' }), await keyOf({ credentials: { ...credentials }, collection: 'two' }))
   const different = [
-    {}, { projectId: 'a' }, { projectId: 'b' }, { databaseId: 'a' }, { keyFilename: 'a' }, { credentials },
-    { credentials: { ...credentials } }
+    {}, { projectId: 'a' }, { projectId: 'b' }, { databaseId: 'a' }, { keyFilename: 'a' }, { credentials }
   ]
   t.equal(new Set(await Promise.all(different.map(keyOf))).size, different.length)
   t.equal(await keyOf({ client: new Firestore({ projectId }) }), '')
@@ -286,21 +252,7 @@ test('one emulator', { skip: noOwnFirestore, timeout: 180_000 }, async t => {
 
   await t.test('stopped or silent, every verb rejects within the time of the session', async t => {
     const { backend, close } = await openBackend(firestoreStore({ projectId }))
-    await backend.ping!()
-    for (const [end, again] of [[control.pause, control.resume], [control.kill, control.start]] as const) {
-      await end()
-      const key = newKey()
-      const begun = performance.now()
-      const failures = await Promise.all(verbs(backend, key).map(failure))
-      const took = performance.now() - begun
-      t.ok(took < 5500, `${took} ms`)
-      for (const error of failures) {
-        t.match(error.message, /did not answer in 4000 ms|DEADLINE_EXCEEDED|UNAVAILABLE/)
-        const shown = inspect(error, { showHidden: true, depth: 10 })
-        for (const secret of [key, 'vsecret']) t.notOk(shown.includes(secret))
-      }
-      await again()
-    }
+    await failsInTime(t, backend, control, /no answer in 4 s|DEADLINE_EXCEEDED|UNAVAILABLE/)
     const begun = performance.now()
     await close()
     t.ok(performance.now() - begun < 6000, 'closing ends in time, whatever the driver still attempts')
@@ -333,35 +285,4 @@ function afterwards (query: object, act: () => Promise<unknown>): object {
       }
     }
   })
-}
-
-function verbs (backend: SessionBackend, key: string): Array<() => Promise<unknown>> {
-  return [
-    () => backend.read(key),
-    () => backend.create(key, record('secret'), ada),
-    () => backend.update(key, record('secret'), ada, '1'),
-    () => backend.touch(key, Date.now() + 1000),
-    () => backend.remove(key),
-    () => backend.remove(key, '1'),
-    () => backend.keysOf!('ada')[Symbol.asyncIterator]().next(),
-    () => backend.removeAllOf!('ada'),
-    () => backend.sweep!(Date.now(), 10),
-    () => backend.count!(),
-    () => backend.ping!()
-  ]
-}
-
-async function failure (work: () => Promise<unknown>): Promise<Error> {
-  try {
-    await work()
-  } catch (error) {
-    return error as Error
-  }
-  throw new Error('it did not fail')
-}
-
-async function open (t: Test, options?: Options, clock?: TestClock, namespace?: string) {
-  const { backend, close } = await openBackend(firestoreStore(options), { clock, namespace })
-  t.teardown(close)
-  return backend
 }

@@ -5,14 +5,13 @@ import type { MongoClientOptions } from 'mongodb'
 import { MongoClient as MongoClient6 } from 'mongodb6'
 import { test } from 'tap'
 import type { Test } from 'tap'
-import { systemClock } from '../../lib/clock.js'
-import { Resource } from '../../lib/resource.js'
 import { openBackend, testBackend } from '../../lib/testing/index.js'
 import type { SuiteEngine } from '../../lib/testing/index.js'
 import { ensureSessionIndexes, mongodbStore } from '../../stores/mongodb.js'
 import type { Engine } from '../engines/engine.js'
 import { noMongodb, startMongodb } from '../engines/mongodb.js'
 import { httpStories } from '../helpers/http-stories.js'
+import { connectionOf } from '../helpers/store-kit.js'
 import { fourProcesses } from '../helpers/processes.js'
 
 type Options = NonNullable<Parameters<typeof mongodbStore>[0]>
@@ -63,24 +62,12 @@ test('a server that is not there is told soon; what the URL says comes first', a
 })
 
 test('stores with equal URLs ask for the same connection', async t => {
-  const keys: string[] = []
-  const context = {
-    name: 'session',
-    namespace: '',
-    clock: systemClock,
-    log: { debug () {}, info () {}, warn () {}, error () {} },
-    connect<T> (key: string, open: () => Promise<T>, close: (opened: T) => Promise<unknown>) {
-      keys.push(key)
-      return new Resource(open, close)
-    }
-  }
   const url = 'mongodb://127.0.0.1:1'
-  const app = { addHook () {} } as never
-  for (const options of [{ url, collection: 'a' }, { url, collection: 'b' }, { url: url + '/other' }]) {
-    await mongodbStore(options)(app, { context, drained: async () => {}, opened () {} })
-  }
-  t.equal(keys[0], keys[1])
-  t.not(keys[0], keys[2])
+  const [one, two, other] = await Promise.all([
+    { url, collection: 'a' }, { url, collection: 'b' }, { url: url + '/other' }
+  ].map(options => connectionOf(mongodbStore(options))))
+  t.equal(one, two)
+  t.not(one, other)
 })
 
 test('a server', { skip: noMongodb }, async t => {

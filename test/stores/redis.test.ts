@@ -1,24 +1,20 @@
-import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { inspect } from 'node:util'
 import { test } from 'tap'
 import type { Test } from 'tap'
-import { systemClock } from '../../lib/clock.js'
-import { Resource } from '../../lib/resource.js'
+import { newKey } from '../../lib/testing/backend-lab.js'
 import { TestClock } from '../../lib/testing/clock.js'
 import { openBackend } from '../../lib/testing/open-store.js'
 import { redisStore } from '../../stores/redis.js'
 import type { SessionBackend } from '../../types/store.js'
 import { noOwnRedis, startOwnRedis } from '../engines/redis.js'
+import { ada, connectionOf, failure, nobody, opener } from '../helpers/store-kit.js'
 
 type Options = Parameters<typeof redisStore>[0]
 
-const newKey = () => randomBytes(32).toString('base64url')
-const index = (principal: string | null = null) => ({ principal, createdAt: 1 })
-const nobody = index()
-const ada = index('ada')
+const open = opener(redisStore)
 
 test('options', async t => {
   t.throws(() => redisStore({ url: 6379 as never }), { code: 'FST_SESSIONS_OPTION' })
@@ -186,7 +182,7 @@ test('one server', { skip: noOwnRedis }, async t => {
     const expiresAt = Date.now() + 60_000
     const backend = await open(t, { url, prefix: 'keys:' }, new TestClock(), 'auth')
     const [text, bytes] = ['T'.repeat(43), 'B'.repeat(43)]
-    await backend.create(text, { value: 'ż', version: 'one', expiresAt }, index('ada:*'))
+    await backend.create(text, { value: 'ż', version: 'one', expiresAt }, { ...ada, principal: 'ada:*' })
     await backend.create(bytes, { value: Uint8Array.of(255, 0), version: 'two', expiresAt }, nobody)
     const names = (await admin.keys('keys:*')).sort()
     const owner = createHash('sha256').update('"ada:*"').digest('hex')
@@ -200,7 +196,7 @@ test('one server', { skip: noOwnRedis }, async t => {
     const principals = ['\ud800', '\ud801', '\ufffd']
     for (const principal of principals) {
       const record = { value: '', version: '1', expiresAt: Date.now() + 60_000 }
-      await backend.create(newKey(), record, index(principal))
+      await backend.create(newKey(), record, { ...ada, principal })
     }
     for (const principal of principals) t.equal(await backend.removeAllOf!(principal), 1)
   })
@@ -271,12 +267,7 @@ test('one server', { skip: noOwnRedis }, async t => {
 
   await t.test('stores with equal options ask for the same connection', async t => {
     const retryStrategy = () => 1
-    const keyOf = async (options?: Options) => {
-      const { keys, close } = await connectionKeys(options)
-      await close()
-      t.equal(keys.length, 1)
-      return keys[0]
-    }
+    const keyOf = (options?: Options) => connectionOf(redisStore(options))
     for (const options of [{ url }, { options: { port, tls: { ca: Buffer.from('ca') }, retryStrategy } }, { nodes: [url] }]) {
       t.equal(await keyOf({ ...options, prefix: 'a:' }), await keyOf({ ...options, prefix: 'b:' }))
     }
@@ -287,7 +278,7 @@ test('one server', { skip: noOwnRedis }, async t => {
       { options: { tls: null } }, { options: { tls: Object.create(null) } }
     ]
     t.equal(new Set(await Promise.all(different.map(keyOf))).size, different.length)
-    t.strictSame((await connectionKeys({ client: idle(t) })).keys, [])
+    t.equal(await keyOf({ client: idle(t) }), '')
   })
 
   await t.test('a server that turns into a replica is left for where the master is now', async t => {
@@ -412,25 +403,10 @@ test('nodes that are no cluster: the error says so', { skip: noOwnRedis }, async
   await t.rejects(backend.read(newKey()), /Failed to refresh slots cache. ERR This instance has cluster support disabled/)
 })
 
-async function failure (work: () => Promise<unknown>): Promise<Error> {
-  try {
-    await work()
-  } catch (error) {
-    return error as Error
-  }
-  throw new Error('it did not fail')
-}
-
 function idle (t: Test): Redis {
   const client = new Redis({ lazyConnect: true })
   t.teardown(() => client.disconnect())
   return client
-}
-
-async function open (t: Test, options?: Options, clock?: TestClock, namespace?: string) {
-  const { backend, close } = await openBackend(redisStore(options), { clock, namespace })
-  t.teardown(close)
-  return backend
 }
 
 /** Each verb once; two sessions stay, one of nobody and one of 'ada'. */
@@ -460,25 +436,4 @@ async function warmUp (backend: SessionBackend, clock: TestClock) {
   await backend.update(key, record('2'), ada, '1')
   await backend.touch(key, clock.now() + 1000)
   await backend.remove(key)
-}
-
-/** The connections that a store asks for. */
-async function connectionKeys (options: Options) {
-  const keys: string[] = []
-  const app = Fastify()
-  await app.register(redisStore(options), {
-    context: {
-      name: 'session',
-      namespace: '',
-      clock: systemClock,
-      log: app.log,
-      connect (key, open, close) {
-        keys.push(key)
-        return new Resource(open, close)
-      }
-    },
-    drained: async () => {},
-    opened () {}
-  })
-  return { keys, close: () => app.close() }
 }

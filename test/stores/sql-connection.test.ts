@@ -9,9 +9,10 @@ import { test } from 'tap'
 import { TestClock } from '../../lib/testing/clock.js'
 import { openBackend } from '../../lib/testing/open-store.js'
 import { migration, sqlStore } from '../../stores/sql.js'
-import type { SqlDialect } from '../../stores/sql.js'
-import { connectionKey } from '../../stores/sql-database.js'
+import { connectionOf } from '../helpers/store-kit.js'
 import { onEachDialect } from './sql-dialects.js'
+
+type Options = NonNullable<Parameters<typeof sqlStore>[0]>
 
 /** A Kysely instance without a database. */
 function instance (Adapter: new () => SqliteAdapter | MssqlAdapter) {
@@ -66,20 +67,19 @@ test('the adapter of an instance, or one that it extends, tells the dialect', as
 })
 
 test('equal connection options share a connection', async t => {
-  const key = (connection: object, dialect: SqlDialect = 'postgres') =>
-    connectionKey(dialect, { connectTimeout: 5, ...connection })
+  const keyOf = (options: Options) => connectionOf(sqlStore({ checkTable: false, dialect: 'postgres', ...options }))
   const password = () => 'secret'
   const agent = new Proxy(new Map(), {})
-  t.equal(key({ url: 'a', pool: { max: 2, password, ssl: { agent, ca: ['a'] } } }),
-    key({ url: 'a', pool: { max: 2, password, ssl: { agent, ca: ['a'] } } }))
-  const keys = [
-    key({ url: 'a' }), key({ url: 'b' }), key({ url: 'a' }, 'mysql'), key({ filename: 'a' }, 'sqlite'),
-    key({ url: 'a', pool: { max: 2 } }), key({ url: 'a', pool: { max: 3 } }),
-    key({ url: 'a', connectTimeout: 1 }),
-    key({ pool: { password: () => 'a' } }), key({ pool: { password: () => 'a' } }),
-    key({ pool: { agent: new Map() } }), key({ pool: { agent: new Map() } })
+  const pool = () => ({ max: 2, password, ssl: { agent, ca: ['a'] } })
+  const [url, other] = ['postgres://a/a', 'postgres://a/b']
+  t.equal(await keyOf({ url, pool: pool(), table: 'one' }), await keyOf({ url, pool: pool(), table: 'two' }))
+  const different: Options[] = [
+    { url }, { url: other }, { url, dialect: 'mysql' }, { filename: 'a', dialect: 'sqlite' },
+    { url, pool: { max: 2 } }, { url, pool: { max: 3 } }, { url, connectTimeout: 1 },
+    { pool: { password: () => 'a' } }, { pool: { password: () => 'a' } },
+    { pool: { agent: new Map() } }, { pool: { agent: new Map() } }
   ]
-  t.equal(new Set(keys).size, keys.length)
+  t.equal(new Set(await Promise.all(different.map(keyOf))).size, different.length)
 })
 
 onEachDialect('a database that is down at boot is a warning, and no missing table', async (t, { options, control, connect }) => {
