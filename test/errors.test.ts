@@ -40,7 +40,7 @@ test('D5 a store that fails is an error, never an empty session', async t => {
   const response = await visit(async (session, _request, reply) => {
     await t.rejects(session.load(), { code: 'FST_SESSIONS_STORE' })
     await t.rejects(session.login('ada'), { code: 'FST_SESSIONS_STORE' })
-      t.throws(() => session.set('visits', 2), { code: 'FST_SESSIONS_STORE' })
+    t.throws(() => session.set('visits', 2), { code: 'FST_SESSIONS_STORE' })
     faults.verb = undefined
     t.equal((await session.load()).get('visits'), 1, 'a failed load is tried again')
     return reply.code(200).send('ok')
