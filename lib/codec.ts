@@ -1,26 +1,128 @@
+import type { Serializer, SerializerOf } from '../types/serializer.js'
 import type { SessionDraft } from '../types/store.js'
 import { ValueError } from './errors.js'
 
-/** A session as text. `v` marks the format, so that it can change later. */
-export function encode (draft: SessionDraft): string {
-  const { createdAt, authenticatedAt, principal, rememberedUntil, boundTo, data } = draft
-  // Few sessions are bound: the others do not carry the field.
-  return JSON.stringify({
-    v: 1, createdAt, authenticatedAt, principal, rememberedUntil, boundTo: boundTo ?? undefined, data
-  })
+/** What a stored value tells of a session. */
+export type Content = Omit<SessionDraft, 'expiresAt'>
+
+/** How data become what is stored, and come back: whole sessions, and single values to be compared. */
+export interface Codec {
+  encode (draft: SessionDraft): string | Uint8Array
+  /** Null: not something that this codec can read. */
+  decode (value: string | Uint8Array): Content | null
+  /**
+   * An object as it is now; a primitive when it is carried as one. Throws when the object cannot be carried.
+   */
+  freeze (value: object): unknown
+  /** An object like the one that was frozen, sharing nothing with it. */
+  thaw (frozen: Frozen): unknown
+  /** Throws FST_SESSIONS_VALUE. `path` is where the value stands, as the error names it. */
+  assertCarriable (value: unknown, path: string): void
 }
 
-/** Null: not something that `encode` made. */
-export function decode (value: string | Uint8Array): Omit<SessionDraft, 'expiresAt'> | null {
-  const record = parse(value)
-  if (!isObject(record) || record.v !== 1 || !isObject(record.data)) return null
-  const { createdAt, authenticatedAt, principal, rememberedUntil, boundTo = null, data } = record
-  if (!Number.isFinite(createdAt)) return null
+/** An object as it was at some moment. */
+export class Frozen {
+  readonly form: string | Uint8Array
+  constructor (form: string | Uint8Array) { this.form = form }
+
+  equals ({ form }: Frozen): boolean {
+    if (typeof form === 'string' || typeof this.form === 'string') return form === this.form
+    return Buffer.compare(form, this.form) === 0
+  }
+}
+
+/** `v` marks the format, so that it can change later. */
+export const jsonCodec = {
+  encode (draft) {
+    return JSON.stringify({ ...factsOf(draft), data: draft.data })
+  },
+
+  decode (value) {
+    const record = parse(value)
+    return isObject(record) ? contentOf(record, record.data) : null
+  },
+
+  freeze (value) {
+    const json = JSON.stringify(value)
+    // A Date is stored as text, and text is what it is compared with.
+    return /^[[{]/.test(json) ? new Frozen(json) : JSON.parse(json)
+  },
+
+  thaw: ({ form }) => JSON.parse(form as string),
+
+  assertCarriable: (value, path) => assertJson(value, path)
+} satisfies Codec
+
+export function codecOf (serializer: Serializer | undefined): Codec {
+  return serializer === undefined ? jsonCodec : customCodec(serializer as SerializerOf<string | Uint8Array>)
+}
+
+const NEWLINE = 0x0a
+
+/**
+ * A line of JSON that tells what is known of the session and which serializer made the data; then the data.
+ * Records of the JSON codec, which have no second line, are read as well: a serializer can be introduced
+ * later.
+ */
+function customCodec (serializer: SerializerOf<string | Uint8Array>): Codec {
+  const { name } = serializer
+  return {
+    encode (draft) {
+      const form = serializer.serialize(draft.data)
+      const isText = typeof form === 'string'
+      const head = JSON.stringify({ ...factsOf(draft), serializer: name, isText }) + '\n'
+      return isText ? head + form : Buffer.concat([Buffer.from(head), form])
+    },
+
+    decode (value) {
+      const bytes = Buffer.from(value as Uint8Array)
+      const end = bytes.indexOf(NEWLINE)
+      if (end < 0) return jsonCodec.decode(value)
+      const head = parse(bytes.subarray(0, end))
+      if (!isObject(head) || head.serializer !== name) return null
+      const body = bytes.subarray(end + 1)
+      try {
+        return contentOf(head, serializer.deserialize(head.isText === true ? body.toString() : body))
+      } catch {
+        return null
+      }
+    },
+
+    freeze: value => new Frozen(serializer.serialize(value)),
+
+    // A copy, for what is made of bytes may be a view of them.
+    thaw: ({ form }) => serializer.deserialize(typeof form === 'string' ? form : Uint8Array.from(form)),
+
+    /** What the serializer throws is not handed on: it may quote the value. */
+    assertCarriable (value, path) {
+      if (value === undefined) return
+      let form: unknown
+      try {
+        form = serializer.serialize(value)
+        serializer.deserialize(form as string | Uint8Array)
+      } catch {
+        throw new ValueError(path, `not carried by the serializer ${name}`)
+      }
+      if (typeof form === 'string' || form instanceof Uint8Array) return
+      throw new ValueError(path, `made by the serializer ${name} into neither text nor bytes`)
+    }
+  }
+}
+
+/** What is known of a session beside its data. */
+function factsOf ({ createdAt, authenticatedAt, principal, rememberedUntil, boundTo }: SessionDraft) {
+  // Few sessions are bound: the others do not carry the field.
+  return { v: 1, createdAt, authenticatedAt, principal, rememberedUntil, boundTo: boundTo ?? undefined }
+}
+
+function contentOf (record: Record<string, unknown>, data: unknown): Content | null {
+  const { v, createdAt, authenticatedAt, principal, rememberedUntil, boundTo = null } = record
+  if (v !== 1 || !isObject(data) || !Number.isFinite(createdAt)) return null
   if (authenticatedAt !== null && !Number.isFinite(authenticatedAt)) return null
   if (rememberedUntil !== null && !Number.isFinite(rememberedUntil)) return null
   if (principal !== null && typeof principal !== 'string') return null
   if (boundTo !== null && typeof boundTo !== 'string') return null
-  return { createdAt, authenticatedAt, principal, rememberedUntil, boundTo, data } as Omit<SessionDraft, 'expiresAt'>
+  return { createdAt, authenticatedAt, principal, rememberedUntil, boundTo, data } as Content
 }
 
 function parse (value: string | Uint8Array): unknown {
@@ -38,11 +140,8 @@ function isObject (value: unknown): value is Record<string, unknown> {
 /**
  * Refuses what JSON would drop, change or choke on. Objects with a `toJSON` of their own (a Date) are
  * carried as what it returns.
- *
- * @param path where the value stands, as the error names it
- * @throws FST_SESSIONS_VALUE
  */
-export function assertCarriable (value: unknown, path: string, ancestors: object[] = []): void {
+function assertJson (value: unknown, path: string, ancestors: object[] = []): void {
   switch (typeof value) {
     case 'string': case 'boolean': case 'undefined': return
     case 'number':
@@ -53,17 +152,17 @@ export function assertCarriable (value: unknown, path: string, ancestors: object
   }
   if (value === null) return
   if ('toJSON' in value && typeof value.toJSON === 'function') {
-    assertCarriable(value.toJSON(), path, ancestors)
+    assertJson(value.toJSON(), path, ancestors)
     return
   }
   if (ancestors.includes(value)) throw new ValueError(path, 'circular')
   ancestors.push(value)
   if (Array.isArray(value)) {
-    value.forEach((item, index) => assertCarriable(item, `${path}[${index}]`, ancestors))
+    value.forEach((item, index) => assertJson(item, `${path}[${index}]`, ancestors))
   } else {
     const kind = Object.prototype.toString.call(value).slice('[object '.length, -1)
     if (kind !== 'Object') throw new ValueError(path, `of the kind ${kind}`)
-    for (const [key, item] of Object.entries(value)) assertCarriable(item, `${path}.${key}`, ancestors)
+    for (const [key, item] of Object.entries(value)) assertJson(item, `${path}.${key}`, ancestors)
   }
   ancestors.pop()
 }

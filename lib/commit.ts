@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Instant, SessionDraft, SessionRecord, SessionStore, WrittenSession } from '../types/store.js'
 import type { Clock } from './clock.js'
+import type { Codec } from './codec.js'
 import type { SessionEvent } from './diagnostics.js'
 import type { Timeouts } from './lifetime.js'
 import type { Data, WorkingCopy } from './working-copy.js'
@@ -11,6 +12,8 @@ import { expiryAt } from './lifetime.js'
 export interface SessionSettings {
   readonly name: string
   readonly store: SessionStore
+  /** How data are compared and copied. */
+  readonly codec: Codec
   readonly clock: Clock
   readonly timeouts: Timeouts
   /** Seconds that `remember()` gives when it is not told. */

@@ -4,7 +4,7 @@ import type { Clock } from './clock.js'
 import { CookieTooLargeError, OptionError } from './errors.js'
 
 /** RFC 6265bis, 5.6: browsers ignore a pair of name and value that is longer. */
-const MAX_PAIR_BYTES = 4096
+export const MAX_PAIR_BYTES = 4096
 /** RFC 6265bis, 5.5: the longest Max-Age, 400 days. */
 const MAX_AGE = 400 * 86400
 /** How many cookies of the session's name are tried: more than one is a misconfiguration or an attack. */

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import type { Static, TObject } from '@sinclair/typebox'
-import type { SessionBackend, SessionStore } from '../types/store.js'
+import type { SealedRecords, SessionBackend, SessionStore } from '../types/store.js'
 import type { Clock } from './clock.js'
 import { DriverError, driverCause } from './errors.js'
 import { checkOptions } from './options.js'
@@ -42,6 +42,12 @@ export interface StoreContext {
   connect<T> (
     type: string, options: unknown, open: () => Promise<T>, close: (opened: T) => Promise<unknown>
   ): Resource<T>
+  /**
+   * For a store that keeps nothing, because its token is the record itself.
+   *
+   * @throws FST_SESSIONS_OPTION when the session has no `secret`
+   */
+  sealedRecords (): SealedRecords
 }
 
 export interface StoreLog {

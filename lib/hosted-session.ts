@@ -5,7 +5,7 @@ import type { Part } from './group.js'
 import type { RouteSettings } from './route-config.js'
 import type { PartSettings } from './session-parts.js'
 import type { Connections, StoreTable } from './store-host.js'
-import { DisabledError, ReadOnlyError } from './errors.js'
+import { DisabledError, OptionError, ReadOnlyError } from './errors.js'
 import { HttpExchange, SessionCookie } from './exchange.js'
 import { onlyFields } from './fields.js'
 import { SessionState } from './session.js'
@@ -24,6 +24,8 @@ export interface OpenedPart extends Part {
 export interface HostedSession {
   readonly name: string
   readonly bindTo: string | undefined
+  /** It lives in its cookie, and has no id that another could be bound to. */
+  readonly isSealed: boolean
   isEager (route: RouteSettings): boolean
   /** @param target the session of the same request that this one is bound to */
   open (
@@ -37,13 +39,13 @@ export async function hostSession (
   table: StoreTable, connections: Connections
 ): Promise<HostedSession> {
   const { options, bindTo } = part
-  const { name, clock, rememberFor, storeTimeout } = options
+  const { name, clock, codec, rememberFor, storeTimeout } = options
   const cookie = new SessionCookie(options, fastify.serializeCookie, fastify.log)
   const hosted = await hostStore(fastify, part, table, connections)
   const store = ownerOf === null ? hosted.store : onlyFields(hosted.store, field => ownerOf(field) === name)
   const persistent = options.cookie.persistent || options.cookie.maxAge !== undefined
   const settings: SessionSettings = {
-    name, store, clock, timeouts: options, rememberFor, storeTimeout, persistent, track: hosted.track
+    name, store, clock, codec, timeouts: options, rememberFor, storeTimeout, persistent, track: hosted.track
   }
 
   function isEager ({ load = options.load }: RouteSettings): boolean {
@@ -59,6 +61,7 @@ export async function hostSession (
   return {
     name,
     bindTo,
+    isSealed: store.tokenIsRecord === true,
     isEager,
     open (request, reply, route, target) {
       const isAbsent = !route.enabled || store.refuse !== undefined
@@ -67,6 +70,16 @@ export async function hostSession (
       const eager = isEager(route)
       if (eager || isAbsent) state.loadIfAnonymous()
       return { name, state, exchange, target, isAbsent, isEager: eager }
+    }
+  }
+}
+
+/** @throws FST_SESSIONS_OPTION */
+export function assertTargetsHaveIds (sessions: readonly HostedSession[]): void {
+  for (const { name, bindTo } of sessions) {
+    if (sessions.some(target => target.name === bindTo && target.isSealed)) {
+      throw new OptionError(`session '${name}' option bindTo names '${bindTo}', which lives in its cookie and ` +
+        'has no id to be bound to')
     }
   }
 }

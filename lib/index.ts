@@ -33,6 +33,7 @@ const sessions = createSessionPlugin<SessionOptions>({
   memory: async () => (await import('../stores/memory.js')).memoryStore,
   file: async () => (await import('../stores/file.js')).fileStore,
   null: async () => (await import('../stores/null.js')).nullStore,
+  cookie: async () => (await import('../stores/cookie.js')).cookieStore,
   custom: async () => (await import('../stores/custom.js')).customStore,
   redis: async () => (await import('../stores/redis.js')).redisStore,
   sql: async () => (await import('../stores/sql.js')).sqlStore,
@@ -50,6 +51,7 @@ export { sessions }
 export { defineStore, importDriver, Live } from './define-store.js'
 export type { StoreContext, StoreDefinition, StoreLog, StorePlugin } from './define-store.js'
 export type { Session, SessionData, SessionMembers } from '../types/session.js'
+export type * from '../types/serializer.js'
 export type * from '../types/store.js'
 export type { Clock } from './clock.js'
 export type { SessionEvent, SessionMessage, SessionOperation, SessionTrace } from './diagnostics.js'

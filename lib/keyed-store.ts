@@ -1,29 +1,20 @@
-import type {
-  LoadResult, SessionBackend, SessionDraft, SessionRecord, SessionStore, StoredRecord
-} from '../types/store.js'
-import type { Clock } from './clock.js'
-import type { Timeouts } from './lifetime.js'
+import type { LoadResult, SessionBackend, SessionStore } from '../types/store.js'
+import type { Records } from './records.js'
 import type { Signer } from './sign.js'
-import { decode, encode } from './codec.js'
 import { publish } from './diagnostics.js'
-import { CorruptError, IdError, StoreError, TooLargeError, driverCause, isSessionsError } from './errors.js'
-import { isId, randomIds, sha256 } from './id.js'
-import { absoluteEnd } from './lifetime.js'
+import { IdError, StoreError, driverCause, isSessionsError } from './errors.js'
+import { isId, sha256 } from './id.js'
 import { withinTime } from './time-limit.js'
 
 export interface KeyedStoreSettings {
   /** The name of the session, for diagnostics. */
   name: string
-  clock: Clock
-  timeouts: Timeouts
+  records: Records
   generateId: () => string
   /** Null: cookies carry the id alone. */
   signer: Signer | null
   /** Seconds that one call of the backend may take. */
   storeTimeout: number
-  /** Bytes that an encoded session may take. */
-  maxSize: number
-  onCorrupt: 'ignore' | 'throw'
   /** Called when the backend has answered. */
   onUse: () => void
 }
@@ -33,30 +24,29 @@ type Rejected = Extract<LoadResult, { rejected: unknown }>
 interface Presented { key: string, token: string }
 
 const MAX_ROLLS = 5
-const generateVersion = randomIds(9)
 
 /**
- * Makes a store of a backend: ids, hashing, signatures, codec, expiry and time limits stand here, once for
- * all.
+ * Makes a store of a backend: ids, hashing, signatures and time limits stand here, once for all.
  */
 export function keyedStore (backend: SessionBackend, settings: KeyedStoreSettings): SessionStore {
-  const { clock, timeouts, generateId, signer, maxSize, onCorrupt } = settings
+  const { records, generateId, signer } = settings
 
   return {
     async load (token) {
       const presented = open(token)
       if ('rejected' in presented) return presented
-      const { key } = presented
+      const { key, token: current } = presented
       const stored = await bounded('read', key, () => backend.read(key))
       if (stored === null) return { rejected: 'unknown', hash: key }
-      return revive(stored, presented)
+      const record = records.read(stored, key)
+      return typeof record === 'string' ? { rejected: record, hash: key } : { record, token: current, handle: key }
     },
 
     async create (draft) {
-      const record = seal(draft)
       for (let roll = 0; roll < MAX_ROLLS; roll++) {
         const id = generateId()
         const key = sha256(id)
+        const record = records.write(draft, key)
         if (await bounded('create', key, () => backend.create(key, record, draft))) {
           return { token: tokenOf(id), handle: key, version: record.version }
         }
@@ -66,7 +56,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
 
     async update (token, draft, ifVersion) {
       const key = keyOf(token)
-      const record = seal(draft)
+      const record = records.write(draft, key)
       const result = await bounded('update', key, () => backend.update(key, record, draft, ifVersion))
       return result === 'ok' ? { token, handle: key, version: record.version } : result
     },
@@ -92,25 +82,6 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
     const position = signer === null ? 0 : signer.verify(id, signature!)
     if (position < 0) return { rejected: 'signature', hash: key }
     return { key, token: position > 0 ? tokenOf(id) : token }
-  }
-
-  function revive (stored: StoredRecord, { key, token }: Presented): LoadResult {
-    const content = decode(stored.value)
-    if (content === null) {
-      if (onCorrupt === 'throw') throw new CorruptError()
-      return { rejected: 'corrupt', hash: key }
-    }
-    const expiresAt = Math.min(stored.expiresAt, absoluteEnd(content, timeouts))
-    if (clock.now() >= expiresAt) return { rejected: 'expired', hash: key }
-    const record: SessionRecord = { ...content, expiresAt, version: stored.version }
-    return { record, token, handle: key }
-  }
-
-  function seal (draft: SessionDraft): StoredRecord {
-    const value = encode(draft)
-    const size = Buffer.byteLength(value)
-    if (size > maxSize) throw new TooLargeError(size, maxSize)
-    return { value, version: generateVersion(), expiresAt: draft.expiresAt }
   }
 
   function tokenOf (id: string): string {

@@ -10,7 +10,7 @@ import type { Connections, StoreTable } from './store-host.js'
 import fp from 'fastify-plugin'
 import { varyByCookie } from './exchange.js'
 import { SessionGroup } from './group.js'
-import { hostSession } from './hosted-session.js'
+import { assertTargetsHaveIds, hostSession } from './hosted-session.js'
 import { sessionProxy } from './proxy.js'
 import { routeSettings } from './route-config.js'
 import { checkSessions } from './session-parts.js'
@@ -45,6 +45,7 @@ export function createSessionPlugin<Options extends object> (
     for (const part of parts) {
       hosted.push(await hostSession(fastify, part, isSingle ? null : ownerOf, stores, connections))
     }
+    assertTargetsHaveIds(hosted)
     const defaults = routeSettings(undefined, 'a route')
 
     fastify.decorateRequest(kReply, null)

@@ -1,8 +1,11 @@
 import { Type } from '@sinclair/typebox'
 import type { Static, TUnsafe } from '@sinclair/typebox'
+import type { Serializer } from '../types/serializer.js'
 import type { Clock } from './clock.js'
+import type { Codec } from './codec.js'
 import type { StorePlugin } from './define-store.js'
 import { systemClock } from './clock.js'
+import { codecOf } from './codec.js'
 import { isStorePlugin } from './define-store.js'
 import { OptionError } from './errors.js'
 import { checkedIds, randomIds } from './id.js'
@@ -54,7 +57,7 @@ export const sessionSchema = Type.Object({
   )),
   secret: Type.Optional(Live<Secret | Secret[]>(
     `a string or buffer of at least ${MIN_SECRET_BYTES} bytes, or an array of them`, isSecrets,
-    `Signs the id in the cookie; at least ${MIN_SECRET_BYTES} bytes. Of an array the first signs and all verify. ` +
+    `Signs the id in the cookie, and seals; at least ${MIN_SECRET_BYTES} bytes. Of an array the first signs and all verify. ` +
     'Default: the id is not signed.'
   )),
   load: oneOf(['lazy', 'eager'], {
@@ -84,6 +87,13 @@ export const sessionSchema = Type.Object({
     description: 'Seconds between two removals of expired records, for stores whose engine does not expire them; ' +
       'null: never.'
   }),
+  encryption: Type.Boolean({
+    default: false, description: 'Encrypts and authenticates what the store keeps; needs `secret`.'
+  }),
+  serializer: Type.Optional(Live<Serializer>(
+    'an object with a name of 1 to 40 characters and the functions serialize and deserialize', isSerializer,
+    'Carries the data in place of JSON: `{ name, serialize, deserialize }`.'
+  )),
   maxSize: Type.Integer({ minimum: 256, default: 65536, description: 'Bytes that an encoded session may take.' }),
   onCorrupt: oneOf(['ignore', 'throw'], {
     default: 'ignore', description: 'What a record that cannot be decoded is: no session, or an error.'
@@ -108,11 +118,12 @@ export type CookieOptions = Readonly<Static<typeof cookieSchema>>
 /** The options as a user writes them, but for those whose types the composition root knows better. */
 export type SessionFields = Partial<Omit<Static<typeof sessionSchema>, 'store' | 'cookie' | 'sessions'>>
 /** Checked options, with what follows from them. */
-export interface CheckedOptions extends Omit<Checked, 'secret' | 'store' | 'generateId' | 'clock'> {
+export interface CheckedOptions extends Omit<Checked, 'secret' | 'store' | 'generateId' | 'clock' | 'serializer'> {
   store: StorePlugin | StoreByName
   secrets: ReadonlyArray<Secret> | null
   generateId: () => string
   clock: Clock
+  codec: Codec
 }
 
 /**
@@ -124,7 +135,10 @@ export function checkSessionOptions (received: unknown, label = 'session'): Chec
     throw new OptionError(`${label} option secret was given, but is undefined; is an environment variable missing? ` +
       'Leave the option out for ids without a signature')
   }
-  const { secret, ...options } = checkOptions(sessionSchema, received, label)
+  const { secret, serializer, ...options } = checkOptions(sessionSchema, received, label)
+  if (options.encryption && secret === undefined && options.sessions === undefined) {
+    throw new OptionError(`${label} option encryption needs the option secret`)
+  }
   const generateId = options.generateId === undefined
     ? randomIds(options.idBytes)
     : checkedIds(options.generateId)
@@ -135,7 +149,8 @@ export function checkSessionOptions (received: unknown, label = 'session'): Chec
     store: options.store ?? { type: 'memory' },
     secrets: secret === undefined ? null : [secret].flat(),
     generateId,
-    clock: options.clock ?? systemClock
+    clock: options.clock ?? systemClock,
+    codec: codecOf(serializer)
   })
 }
 
@@ -161,6 +176,12 @@ function isSecrets (value: unknown): boolean {
     if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) return false
     return Buffer.byteLength(secret) >= MIN_SECRET_BYTES
   })
+}
+
+function isSerializer (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { name, serialize, deserialize } = value as Partial<Serializer>
+  return typeof name === 'string' && /^[\w.-]{1,40}$/.test(name) && isFunction(serialize) && isFunction(deserialize)
 }
 
 function isFunction (value: unknown): boolean {

@@ -7,6 +7,7 @@ import { publish, traced } from './diagnostics.js'
 import { HeadersSentError, NotLoadedError } from './errors.js'
 import { touchIsDue, wholeInstant } from './lifetime.js'
 import { show } from './options.js'
+import type { Data } from './working-copy.js'
 import { WorkingCopy } from './working-copy.js'
 
 /** What a handler reads of a session's data. */
@@ -106,6 +107,10 @@ export class SessionState implements RequestSession, Bond {
     this.#settings = settings
     this.#exchange = exchange
     this.#bond = bond
+  }
+
+  #copyOf (data: Data): WorkingCopy {
+    return new WorkingCopy(data, this.#settings.codec)
   }
 
   // What is known. All but isLoaded and isUsed throw FST_SESSIONS_NOT_LOADED before load().
@@ -215,7 +220,7 @@ export class SessionState implements RequestSession, Bond {
   /** Loaded at once where there is nothing to read. */
   loadIfAnonymous (): void {
     if (this.#exchange.tokens.length > 0) return
-    this.#copy = new WorkingCopy({})
+    this.#copy = this.#copyOf({})
     this.#loading = Promise.resolve()
   }
 
@@ -237,7 +242,7 @@ export class SessionState implements RequestSession, Bond {
       if ('record' in result) {
         const { data, ...record } = result.record
         this.#stored = { presented, token: result.token, handle: result.handle, record }
-        this.#copy = new WorkingCopy(data)
+        this.#copy = this.#copyOf(data)
         this.#origin ??= result.handle
         return
       }
@@ -247,7 +252,7 @@ export class SessionState implements RequestSession, Bond {
       if (rejected === 'expired') publish('expired', message)
     }
     this.#stored = null
-    this.#copy = new WorkingCopy({})
+    this.#copy = this.#copyOf({})
   }
 
   /** What was made for another session than the one beside it is nothing. */
@@ -296,7 +301,7 @@ export class SessionState implements RequestSession, Bond {
       this.#doomed ??= this.#stored
       this.#stored = null
       this.#intents = noIntents
-      this.#copy = new WorkingCopy({})
+      this.#copy = this.#copyOf({})
     })
   }
 
@@ -378,7 +383,8 @@ export class SessionState implements RequestSession, Bond {
   /** @returns what the browser has to be told when all is done */
   async #carryOut (fate: Fate, failed: boolean): Promise<CookieChange | undefined> {
     if (fate === 'nothing') return undefined
-    if (fate === 'create' || fate === 'rotate') {
+    if (fate === 'create' || fate === 'rotate' || this.#settings.store.tokenIsRecord) {
+      if (fate === 'touch' && this.#exchange.headersSent()) return undefined
       if (this.#exchange.headersSent()) throw new HeadersSentError()
       // A session under an id that the browser never learns would only fill the store.
       if (!this.#exchange.canSetCookie()) return undefined
@@ -404,7 +410,7 @@ export class SessionState implements RequestSession, Bond {
       else this.#intents = noIntents
       this.#stored = outcome.stored
       this.#gone = outcome.gone === true
-      if (this.#gone) this.#copy = new WorkingCopy({})
+      if (this.#gone) this.#copy = this.#copyOf({})
       return outcome.cookie
     } catch (error) {
       if (saves) copy.restore()

@@ -4,11 +4,15 @@ import type { OpenedStore, StoreContext, StorePlugin } from './define-store.js'
 import type { Sweeper } from './sweeper.js'
 import type { CheckedOptions, StoreByName } from './session-options.js'
 import type { PartSettings } from './session-parts.js'
+import { cookieName } from './cookie.js'
 import { isStorePlugin } from './define-store.js'
 import { OptionError } from './errors.js'
 import { keyedStore } from './keyed-store.js'
 import { nearest, show } from './options.js'
+import { createRecords } from './records.js'
 import { Resource, connectionKey } from './resource.js'
+import { createSealer } from './seal.js'
+import { createSealedRecords } from './sealed-records.js'
 import { createSigner } from './sign.js'
 import { createSweeper } from './sweeper.js'
 
@@ -46,11 +50,12 @@ export async function hostStore (
   if (store === undefined) throw new OptionError('session option store must be made with defineStore')
 
   function hostBackend (backend: SessionBackend): SessionStore {
-    const { secrets, name, clock, ...settings } = options
-    const { sweepInterval, storeTimeout } = settings
+    const { secrets, name, clock, generateId, sweepInterval, storeTimeout } = options
     sweeper = createSweeper(backend, { sweepInterval, storeTimeout, clock, log: fastify.log })
     const signer = secrets === null ? null : createSigner(secrets, name)
-    return keyedStore(backend, { ...settings, name, clock, timeouts: options, signer, onUse: sweeper.start })
+    const sealer = options.encryption ? createSealer(secrets!, 'store', name) : null
+    const records = createRecords(options, sealer)
+    return keyedStore(backend, { name, records, generateId, signer, storeTimeout, onUse: sweeper.start })
   }
 
   return {
@@ -63,8 +68,9 @@ export async function hostStore (
 }
 
 function createContext (
-  fastify: FastifyInstance, { name, clock }: CheckedOptions, namespace: string, connections: Connections
+  fastify: FastifyInstance, options: CheckedOptions, namespace: string, connections: Connections
 ): StoreContext {
+  const { name, clock, secrets } = options
   return {
     name,
     namespace,
@@ -79,6 +85,12 @@ function createContext (
       const resource = new Resource(open, close)
       connections.set(key, resource as Resource<unknown>)
       return resource
+    },
+    sealedRecords () {
+      if (secrets === null) throw new OptionError('session option secret must be set: it seals the cookie')
+      const sealer = createSealer(secrets, 'cookie', name)
+      const records = createRecords(options, null)
+      return createSealedRecords(records, sealer, name, cookieName(options.cookie, name))
     }
   }
 }

@@ -1,4 +1,5 @@
-import { assertCarriable } from './codec.js'
+import type { Codec } from './codec.js'
+import { Frozen, jsonCodec } from './codec.js'
 import { ValueError } from './errors.js'
 
 export type Data = Record<string, unknown>
@@ -11,12 +12,8 @@ type Change =
   /** Run again on whatever another request has stored meanwhile. */
   | { kind: 'apply', steps: Step[] }
 
-/** A value as it was at some moment: a primitive, an object's text, or nothing. */
+/** A value as it was at some moment: a primitive, a frozen object, or nothing. */
 type Baseline = unknown
-class Text {
-  readonly json: string
-  constructor (json: string) { this.json = json }
-}
 const ABSENT = Symbol('absent')
 /**
  * An object that has become circular or the like: never equal, so that the commit meets it and says where.
@@ -39,6 +36,7 @@ interface Update { steps: Step[], result: Baseline }
  * that were set or deleted, and objects that were handed out and are not what they were.
  */
 export class WorkingCopy {
+  readonly #codec: Codec
   #data: Data
   /**
    * What is stored, as far as this request knows. Only keys that were handed out as objects, set or deleted:
@@ -51,7 +49,8 @@ export class WorkingCopy {
   /** Being written. */
   #batch: Batch | null = null
 
-  constructor (data: Data) {
+  constructor (data: Data, codec: Codec = jsonCodec) {
+    this.#codec = codec
     this.#data = inert(data)
   }
 
@@ -74,7 +73,7 @@ export class WorkingCopy {
       this.delete(key)
       return
     }
-    assertCarriable(value, key)
+    this.#codec.assertCarriable(value, key)
     this.#remember(key)
     this.#updates.delete(key)
     this.#data[key] = value
@@ -104,9 +103,9 @@ export class WorkingCopy {
     return value
   }
 
-  /** A copy that shares nothing with the session, as JSON carries it. */
+  /** A copy that shares nothing with the session, as the codec carries it. */
   data (): Data {
-    return JSON.parse(JSON.stringify(this.#data))
+    return this.#codec.thaw(this.#codec.freeze(this.#data) as Frozen) as Data
   }
 
   /** The data themselves, to be encoded at once. */
@@ -151,7 +150,7 @@ export class WorkingCopy {
       const now = this.#snapshot(key)
       results.set(key, now)
       if (same(now, before)) continue
-      assertCarriable(this.#data[key], key)
+      this.#codec.assertCarriable(this.#data[key], key)
       const update = this.#updates.get(key)
       const isUpdate = update !== undefined && same(update.result, now)
       changes.set(key, isUpdate ? { kind: 'apply', steps: update.steps } : { kind: 'put', value: now })
@@ -194,9 +193,9 @@ export class WorkingCopy {
       for (const key of Object.keys(merged)) if (!only.has(key)) delete merged[key]
     }
     for (const key of new Set([...this.keys(), ...Object.keys(merged), ...this.#baselines.keys()])) {
-      const before = snapshotOf(merged[key])
+      const before = this.#snapshotOf(merged[key])
       const change = changes.get(key)
-      if (change !== undefined) put(merged, key, outcomeOf(change, merged[key], key))
+      if (change !== undefined) put(merged, key, this.#outcomeOf(change, merged[key], key))
       this.#follow(key, before, merged[key])
     }
     return merged
@@ -208,7 +207,7 @@ export class WorkingCopy {
    */
   #follow (key: string, stored: Baseline, value: unknown): void {
     const present = this.#snapshot(key)
-    const result = snapshotOf(value)
+    const result = this.#snapshotOf(value)
     const isUntouched = !this.#baselines.has(key) || same(present, this.#expected(key))
     if (this.#baselines.has(key)) this.#baselines.set(key, stored)
     if (this.#batch!.results.has(key)) this.#batch!.results.set(key, result)
@@ -217,7 +216,7 @@ export class WorkingCopy {
     if (isUntouched) {
       if (!same(present, result)) put(this.#data, key, value)
     } else if (later !== undefined && same(present, later.result)) {
-      put(this.#data, key, run(later.steps, revive(result), key))
+      put(this.#data, key, this.#run(later.steps, this.#revive(result), key))
       later.result = this.#snapshot(key)
     }
   }
@@ -232,8 +231,33 @@ export class WorkingCopy {
     return results?.has(key) ? results.get(key) : this.#baselines.get(key)
   }
 
+  #outcomeOf (change: Change, value: unknown, key: string): unknown {
+    return change.kind === 'put' ? this.#revive(change.value) : this.#run(change.steps, value, key)
+  }
+
+  #run (steps: Step[], value: unknown, key: string): unknown {
+    const result = steps.reduce((value, step) => step(value), value)
+    this.#codec.assertCarriable(result, key)
+    return result
+  }
+
   #snapshot (key: string): Baseline {
-    return snapshotOf(this.#data[key])
+    return this.#snapshotOf(this.#data[key])
+  }
+
+  #snapshotOf (value: unknown): Baseline {
+    if (value === undefined) return ABSENT
+    if (typeof value !== 'object' || value === null) return value
+    try {
+      return this.#codec.freeze(value)
+    } catch {
+      return UNCARRIABLE
+    }
+  }
+
+  #revive (baseline: Baseline): unknown {
+    if (baseline instanceof Frozen) return this.#codec.thaw(baseline)
+    return baseline === ABSENT ? undefined : baseline
   }
 }
 
@@ -251,34 +275,7 @@ function put (data: Data, key: string, value: unknown): void {
   else data[key] = value
 }
 
-function outcomeOf (change: Change, value: unknown, key: string): unknown {
-  return change.kind === 'put' ? revive(change.value) : run(change.steps, value, key)
-}
-
-function run (steps: Step[], value: unknown, key: string): unknown {
-  const result = steps.reduce((value, step) => step(value), value)
-  assertCarriable(result, key)
-  return result
-}
-
-function snapshotOf (value: unknown): Baseline {
-  if (value === undefined) return ABSENT
-  if (typeof value !== 'object' || value === null) return value
-  try {
-    const json = JSON.stringify(value)
-    // A Date is stored as text, and text is what it is compared with.
-    return /^[[{]/.test(json) ? new Text(json) : JSON.parse(json)
-  } catch {
-    return UNCARRIABLE
-  }
-}
-
-function revive (baseline: Baseline): unknown {
-  if (baseline instanceof Text) return JSON.parse(baseline.json)
-  return baseline === ABSENT ? undefined : baseline
-}
-
 function same (a: Baseline, b: Baseline): boolean {
-  if (a instanceof Text && b instanceof Text) return a.json === b.json
-  return a === b && a !== UNCARRIABLE
+  if (a instanceof Frozen && b instanceof Frozen) return a.equals(b)
+  return (a === b && a !== UNCARRIABLE) || (Number.isNaN(a) && Number.isNaN(b))
 }

@@ -4,9 +4,10 @@ import type { SessionBackend } from '../types/store.js'
 import type { Test } from 'tap'
 import { test } from 'tap'
 import { decide } from '../lib/commit.js'
-import { decode, encode } from '../lib/codec.js'
+import { jsonCodec } from '../lib/codec.js'
 import { randomIds, sha256 } from '../lib/id.js'
 import { keyedStore } from '../lib/keyed-store.js'
+import { createRecords } from '../lib/records.js'
 import { SessionState } from '../lib/session.js'
 import { TestClock } from '../lib/testing/clock.js'
 import { around, memoryBackend } from './helpers/backends.js'
@@ -101,18 +102,16 @@ async function openWorld (
   const { storeTimeout = 5 } = settings
   const store = keyedStore(faulty, {
     name: 'session',
-    clock,
-    timeouts: all,
+    records: createRecords({ ...all, clock, codec: jsonCodec, maxSize: 65536, onCorrupt: 'ignore' }, null),
     generateId: randomIds(32),
     signer: null,
     storeTimeout,
-    maxSize: 65536,
-    onCorrupt: 'ignore',
     onUse () {}
   })
   const complete: SessionSettings = {
     name: 'session',
     store,
+    codec: jsonCodec,
     clock,
     timeouts: all,
     rememberFor: 1000,
@@ -151,16 +150,16 @@ async function openWorld (
     },
     async meddle (token, key, value) {
       const record = (await backend.read(sha256(token)))!
-      const content = decode(record.value)!
+      const content = jsonCodec.decode(record.value)!
       const data = { ...content.data, [key]: value }
-      const text = encode({ ...content, data, expiresAt: record.expiresAt })
+      const text = jsonCodec.encode({ ...content, data, expiresAt: record.expiresAt })
       const written = { ...record, value: text, version: `other ${key} ${value}` }
       await backend.update(sha256(token), written, content, record.version)
     },
     async stored (token) {
       const record = await backend.read(sha256(token))
       if (record === null) return null
-      const { data, principal } = decode(record.value)!
+      const { data, principal } = jsonCodec.decode(record.value)!
       return { data, principal }
     },
     count: () => backend.count!()

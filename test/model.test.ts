@@ -6,7 +6,7 @@ import type { Script } from './helpers/stage.js'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { test } from 'tap'
-import { decode } from '../lib/codec.js'
+import { jsonCodec } from '../lib/codec.js'
 import { sha256 } from '../lib/id.js'
 import { TestClock } from '../lib/testing/clock.js'
 import { memoryBackend } from './helpers/backends.js'
@@ -131,7 +131,7 @@ async function play (t: Test, steps: Step[]): Promise<void> {
     assert.equal(await backend.count!(), model.live().length)
     for (const id of model.live()) {
       const record = await backend.read(keys.get(id)!)
-      assert.deepEqual(record && { ...decode(record.value)!, expiresAt: record.expiresAt }, {
+      assert.deepEqual(record && { ...jsonCodec.decode(record.value)!, expiresAt: record.expiresAt }, {
         ...model.get(id), rememberedUntil: null
       })
     }

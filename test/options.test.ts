@@ -52,6 +52,12 @@ const table: Array<[option: string, expected: string, wrongs: Array<[value: unkn
   ['generateId', 'a function', [['uuid', 'a string of 4 characters'], [{}, 'an object']]],
   ['storeTimeout', 'a number greater than 0 and of at most 3600', [[0, '0'], [3601, '3601']]],
   ['sweepInterval', 'a number of seconds from 1 to 86400, or null', [[0.5, '0.5'], [86401, '86401']]],
+  ['encryption', flag, [[1, '1'], ['aes', "'aes'"], [null, 'null']]],
+  ['serializer', 'an object with a name of 1 to 40 characters and the functions serialize and deserialize', [
+    ['v8', 'a string of 2 characters'], [null, 'null'], [{ serialize () {}, deserialize () {} }, 'an object'],
+    [{ name: '', serialize () {}, deserialize () {} }, 'an object'], [{ name: 'x', serialize () {} }, 'an object'],
+    [{ name: 'x\n', serialize () {}, deserialize () {} }, 'an object'], [{ name: 'x', deserialize () {} }, 'an object']
+  ]],
   ['maxSize', 'a whole number of at least 256', [[255, '255'], [1e3 + 0.5, '1000.5']]],
   ['onCorrupt', "'ignore' or 'throw'", [['x'.repeat(61), 'a string of 61 characters'], [Symbol('s'), 'a symbol']]],
   ['name', 'a letter and up to 39 of A-Z a-z 0-9 _ -', [
@@ -102,7 +108,7 @@ test('F2 defaults are filled in; what is kept is a frozen copy; the received obj
   const received = Object.freeze({ cookie: Object.freeze({ path: '/app' }), idleTimeout: undefined, load: 'eager' })
   const checked = checkSessionOptions(received)
   t.strictSame(received, { cookie: { path: '/app' }, idleTimeout: undefined, load: 'eager' })
-  const { generateId, clock, ...rest } = checked
+  const { generateId, clock, codec, ...rest } = checked
   t.strictSame(rest, {
     load: 'eager',
     idleTimeout: 1800,
@@ -113,6 +119,7 @@ test('F2 defaults are filled in; what is kept is a frozen copy; the received obj
     idBytes: 32,
     storeTimeout: 5,
     sweepInterval: 300,
+    encryption: false,
     maxSize: 65536,
     onCorrupt: 'ignore',
     name: 'session',

@@ -4,7 +4,7 @@ import type { GatedBackend } from './helpers/backends.js'
 import type { Script, Stage } from './helpers/stage.js'
 import type { Test } from 'tap'
 import { test } from 'tap'
-import { decode } from '../lib/codec.js'
+import { jsonCodec } from '../lib/codec.js'
 import { sha256 } from '../lib/id.js'
 import { TestClock } from '../lib/testing/clock.js'
 import { startApp } from './helpers/app.js'
@@ -40,7 +40,7 @@ async function startRace (t: Test, options: SessionOptions = {}): Promise<Race> 
     },
     async stored (cookie) {
       const record = await inner.read(sha256(cookie.split('=')[1]))
-      return record === null ? null : decode(record.value)!.data
+      return record === null ? null : jsonCodec.decode(record.value)!.data
     },
     count: () => inner.count!()
   }

@@ -148,6 +148,23 @@ export interface SessionStore {
   /** Moves the expiry of `record`; null when the session is gone. */
   touch (token: string, record: SessionRecord, expiresAt: Instant): Promise<{ token: string } | null>
   remove (token: string, ifVersion?: string): Promise<WriteResult>
+  /**
+   * True on a store whose token is the record itself: every write is a new cookie, so that it fails once the
+   * headers are on their way.
+   */
+  readonly tokenIsRecord?: boolean
   /** Present on a store that takes no writes: why. The core throws it at the first write of a request. */
   refuse? (): Error
+}
+
+/** What a store works with whose token is the record itself. */
+export interface SealedRecords {
+  /**
+   * The session, its expiry included, encrypted and authenticated as a token of `A-Z a-z 0-9 _ -`.
+   *
+   * @throws FST_SESSIONS_COOKIE_TOO_LARGE when browsers would not keep it
+   */
+  seal (draft: SessionDraft): WrittenSession
+  /** Whatever a client sends resolves; the reason is one and the same for all that was not sealed here. */
+  open (token: string): LoadResult
 }

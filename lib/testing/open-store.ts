@@ -33,7 +33,8 @@ export async function openBackend (
     namespace: options.namespace ?? '',
     clock: options.clock ?? systemClock,
     log: options.log ?? silent,
-    connect: (_type, _options, open, close) => new Resource(open, close)
+    connect: (_type, _options, open, close) => new Resource(open, close),
+    sealedRecords: () => { throw noBackend() }
   }
   await app.register(plugin, {
     context,
@@ -41,6 +42,10 @@ export async function openBackend (
     opened: (_type, store) => { opened = store }
   })
   await app.ready()
-  if (opened === undefined || !('backend' in opened)) throw new TypeError('the store has no backend to open')
+  if (opened === undefined || !('backend' in opened)) throw noBackend()
   return { backend: opened.backend, close: () => app.close() }
+}
+
+function noBackend (): Error {
+  return new TypeError('the store has no backend to open')
 }

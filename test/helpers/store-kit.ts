@@ -68,6 +68,7 @@ export async function connectionOf (plugin: StorePlugin): Promise<string> {
       namespace: '',
       clock: systemClock,
       log: console,
+      sealedRecords () { throw new Error('not asked for') },
       connect (type, options, open, close) {
         keys.push(connectionKey(type, options))
         return new Resource(open, close)

@@ -1,0 +1,62 @@
+import type { SessionDraft, SessionRecord, StoredRecord } from '../types/store.js'
+import type { Clock } from './clock.js'
+import type { Codec } from './codec.js'
+import type { Timeouts } from './lifetime.js'
+import type { Sealer } from './seal.js'
+import { CorruptError, TooLargeError } from './errors.js'
+import { randomIds } from './id.js'
+import { absoluteEnd } from './lifetime.js'
+
+export interface RecordSettings extends Timeouts {
+  clock: Clock
+  codec: Codec
+  /** Bytes that an encoded session may take. */
+  maxSize: number
+  onCorrupt: 'ignore' | 'throw'
+}
+
+/** Turns sessions into what is stored, and back. */
+export interface Records {
+  /**
+   * @param bound what the record belongs to, its key: a sealed one opens only with the same
+   * @throws FST_SESSIONS_TOO_LARGE
+   */
+  write (draft: SessionDraft, bound: string): StoredRecord
+  /** The session, or why it is none. Throws FST_SESSIONS_CORRUPT where the option `onCorrupt` says so. */
+  read (stored: StoredRecord, bound: string): SessionRecord | 'corrupt' | 'expired'
+}
+
+const generateVersion = randomIds(9)
+
+/** @param sealer null: what is stored is not encrypted */
+export function createRecords (settings: RecordSettings, sealer: Sealer | null): Records {
+  const { clock, codec, maxSize, onCorrupt } = settings
+
+  return {
+    write (draft, bound) {
+      const encoded = codec.encode(draft)
+      const size = Buffer.byteLength(encoded)
+      if (size > maxSize) throw new TooLargeError(size, maxSize)
+      const value = sealer === null ? encoded : sealer.seal(Buffer.from(encoded as Uint8Array), bound)
+      return { value, version: generateVersion(), expiresAt: draft.expiresAt }
+    },
+
+    read (stored, bound) {
+      const encoded = opened(stored.value, bound)
+      const content = encoded === null ? null : codec.decode(encoded)
+      if (content === null) {
+        if (onCorrupt === 'throw') throw new CorruptError()
+        return 'corrupt'
+      }
+      const expiresAt = Math.min(stored.expiresAt, absoluteEnd(content, settings))
+      if (clock.now() >= expiresAt) return 'expired'
+      return { ...content, expiresAt, version: stored.version }
+    }
+  }
+
+  /** Sealed or not is the configuration's to say, never the record's. */
+  function opened (value: string | Uint8Array, bound: string): string | Uint8Array | null {
+    if (sealer === null) return value
+    return typeof value === 'string' ? null : sealer.open(value, bound)?.plain ?? null
+  }
+}

@@ -1,0 +1,24 @@
+import { Type } from '@sinclair/typebox'
+import { defineStore } from '../lib/define-store.js'
+
+/**
+ * Keeps the whole session in its cookie, encrypted and authenticated: no server keeps anything, so nothing
+ * can be revoked before it expires.
+ */
+export const cookieStore = defineStore({
+  type: 'cookie',
+  options: Type.Object({}),
+  open (_options, context) {
+    const records = context.sealedRecords()
+    return {
+      store: {
+        tokenIsRecord: true,
+        load: async token => records.open(token),
+        create: async draft => records.seal(draft),
+        update: async (_token, draft) => records.seal(draft),
+        touch: async (_token, record, expiresAt) => records.seal({ ...record, expiresAt }),
+        remove: async () => 'ok'
+      }
+    }
+  }
+})
