@@ -21,7 +21,9 @@ export interface HttpStories {
    */
   store (space: string): StorePlugin
   /** Default 'plain'. */
-  cookie?: 'plain' | 'signed'
+  cookie?: 'plain' | 'signed' | 'sealed'
+  /** Whether what is stored is sealed. Not with plain cookies. */
+  encryption?: boolean
 }
 
 /** What passes between the core and the store. */
@@ -37,15 +39,20 @@ const storeType = Symbol.for('fastify-sessions.store')
 let spaces = 0
 
 /** H1 to H6, H8 and H9, over inject(), with the calls of the store counted. */
-export function httpStories ({ test, name, store, cookie: kind = 'plain' }: HttpStories): void {
+export function httpStories (
+  { test, name, store, cookie: kind = 'plain', encryption = false }: HttpStories
+): void {
+  // A sealed cookie is the record: it changes with each write, and cannot be revoked.
+  const isSealed = kind === 'sealed'
   const story = (title: string, run: (visit: Visit) => Promise<void>) => {
-    test(`${name}, ${kind} cookie: ${title}`, async () => {
+    test(`${name}${encryption ? ' encrypted' : ''}, ${kind} cookie: ${title}`, async () => {
       const wire: Tap = { calls: null, failure: null }
       const app = Fastify()
       await app.register(cookie)
       await app.register(sessions, {
         store: tapped(store(`http${process.pid}_${++spaces}`), wire),
-        ...kind === 'signed' && { secret }
+        ...kind !== 'plain' && { secret },
+        encryption
       })
       addRoutes(app)
       try {
@@ -71,9 +78,9 @@ export function httpStories ({ test, name, store, cookie: kind = 'plain' }: Http
     await get('/twice', { calls: ['read'], cookie: false, body: { n: 1 } })
   })
 
-  story('H3 writing costs one read and one write, and no new cookie', async ({ get, post }) => {
+  story('H3 writing costs one read and one write, and no new cookie but a sealed one', async ({ get, post }) => {
     await post('/set')
-    await post('/set', { calls: ['read', 'update'], cookie: false })
+    await post('/set', { calls: ['read', 'update'], cookie: isSealed })
     await get('/', { body: { n: 2 } })
   })
 
@@ -105,7 +112,7 @@ export function httpStories ({ test, name, store, cookie: kind = 'plain' }: Http
     story(`H6 ${title} carries the session`, async ({ get, post, clear }) => {
       await get(path, { calls: ['create'], status, cookie: true })
       await get('/', { body: { n: 1 } })
-      await get(path, { calls: ['read', 'update'], status, cookie: false })
+      await get(path, { calls: ['read', 'update'], status, cookie: isSealed })
       await get('/', { body: { n: 2 } })
       await clear()
       await post('/set')
@@ -119,7 +126,8 @@ export function httpStories ({ test, name, store, cookie: kind = 'plain' }: Http
       const replayed = await cookies()
       await post(path, { calls: ['read', 'remove'], cookie: true })
       assert.equal(await cookies(), '')
-      await send({ url: '/', headers: { cookie: replayed } }, { calls: ['read'], cookie: false, body: {} })
+      const body = isSealed ? { n: 1 } : {}
+      await send({ url: '/', headers: { cookie: replayed } }, { calls: ['read'], cookie: false, body })
       await get('/', { calls: [], body: {} })
     }
   })

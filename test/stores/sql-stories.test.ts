@@ -4,10 +4,9 @@ import { fourProcesses } from '../helpers/processes.js'
 import { onEachDialect } from './sql-dialects.js'
 
 onEachDialect('over HTTP', async (t, { dialect, options }) => {
-  for (const cookie of ['plain', 'signed'] as const) {
-    const store = (space: string) => sqlStore({ ...options, table: space, createTable: true })
-    httpStories({ test: t.test, name: dialect, store, cookie })
-  }
+  const store = (space: string) => sqlStore({ ...options, table: space, createTable: true })
+  for (const cookie of ['plain', 'signed'] as const) httpStories({ test: t.test, name: dialect, store, cookie })
+  httpStories({ test: t.test, name: dialect, store, cookie: 'signed', encryption: true })
   fourProcesses({
     test: t.test,
     name: dialect,
