@@ -1,5 +1,5 @@
 import type { Serializer, SerializerOf } from '../types/serializer.js'
-import type { SessionDraft } from '../types/store.js'
+import type { ClientInfo, SessionDraft } from '../types/store.js'
 import { ValueError } from './errors.js'
 
 /** What a stored value tells of a session. */
@@ -110,9 +110,10 @@ function customCodec (serializer: SerializerOf<string | Uint8Array>): Codec {
 }
 
 /** What is known of a session beside its data. */
-function factsOf ({ createdAt, authenticatedAt, principal, rememberedUntil, boundTo }: SessionDraft) {
+function factsOf ({ createdAt, authenticatedAt, principal, rememberedUntil, client, boundTo }: SessionDraft) {
   // Few sessions are bound: the others do not carry the field.
-  return { v: 1, createdAt, authenticatedAt, principal, rememberedUntil, boundTo: boundTo ?? undefined }
+  const binding = boundTo ?? undefined
+  return { v: 1, createdAt, authenticatedAt, principal, rememberedUntil, client, boundTo: binding }
 }
 
 function contentOf (record: Record<string, unknown>, data: unknown): Content | null {
@@ -122,7 +123,16 @@ function contentOf (record: Record<string, unknown>, data: unknown): Content | n
   if (rememberedUntil !== null && !Number.isFinite(rememberedUntil)) return null
   if (principal !== null && typeof principal !== 'string') return null
   if (boundTo !== null && typeof boundTo !== 'string') return null
-  return { createdAt, authenticatedAt, principal, rememberedUntil, boundTo, data } as Content
+  return {
+    createdAt, authenticatedAt, principal, rememberedUntil, ...clientOf(record.client), boundTo, data
+  } as Content
+}
+
+/** Only shown, never relied upon: what is not one is none. */
+function clientOf (value: unknown): { client?: ClientInfo } {
+  if (!isObject(value)) return {}
+  const { ip, userAgent } = value
+  return typeof ip === 'string' && typeof userAgent === 'string' ? { client: { ip, userAgent } } : {}
 }
 
 function parse (value: string | Uint8Array): unknown {

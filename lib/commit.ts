@@ -1,9 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Instant, SessionDraft, SessionRecord, SessionStore, WrittenSession } from '../types/store.js'
+import type {
+  ClientInfo, Instant, SessionDraft, SessionRecord, SessionStore, WrittenSession
+} from '../types/store.js'
 import type { Clock } from './clock.js'
 import type { Codec } from './codec.js'
 import type { SessionEvent } from './diagnostics.js'
 import type { Timeouts } from './lifetime.js'
+import type { UserLimit } from './user-limit.js'
 import type { Data, WorkingCopy } from './working-copy.js'
 import { publish, traced } from './diagnostics.js'
 import { ConflictError } from './errors.js'
@@ -22,6 +25,8 @@ export interface SessionSettings {
   readonly storeTimeout: number
   /** Whether the cookie carries the end of the session, so that each move of it is a new cookie. */
   readonly persistent: boolean
+  /** Absent: a user may have any number of sessions. */
+  readonly limit?: UserLimit
   /** Waited for before the store closes. */
   readonly track: <T>(commit: Promise<T>) => Promise<T>
 }
@@ -100,6 +105,10 @@ export interface Job {
   readonly boundTo: string | null
   readonly failed: boolean
   readonly now: Instant
+  /** Who is to get a new id, where that is kept. */
+  readonly client: ClientInfo | undefined
+  /** The session is to get a new id. */
+  readonly isNewId: boolean
 }
 
 export interface Outcome {
@@ -132,6 +141,12 @@ function perform (fate: Exclude<Fate, 'nothing'>, job: Job): Promise<Outcome> {
 async function create (job: Job): Promise<Outcome> {
   const draft = draftOf(job, job.copy.current(), null)
   const written = await job.settings.store.create(draft)
+  try {
+    await admit(job, written, draft)
+  } catch (error) {
+    await job.settings.store.remove(written.token).catch(() => {})
+    throw error
+  }
   report(job, 'created', written.handle)
   return kept(job, written, draft, undefined)
 }
@@ -177,7 +192,9 @@ async function rotate (job: Job, stored: Stored): Promise<Outcome> {
           ? await store.create(draft)
           : await store.update(created.token, draft, created.version)
         if (typeof written === 'string') return 'missing'
+        const isFirst = created === undefined
         created = written
+        if (isFirst) await admit(job, written, draft, stored)
         const removed = await store.remove(stored.token, record.version)
         return removed === 'ok' ? kept(job, written, draft, stored) : removed
       })
@@ -189,6 +206,15 @@ async function rotate (job: Job, stored: Stored): Promise<Outcome> {
     if (created !== undefined) await store.remove(created.token).catch(() => {})
     throw error
   }
+}
+
+/** Called when the new record is there, and before the old one is removed: a refusal leaves that alone. */
+async function admit (
+  { settings, intents, failed }: Job, written: WrittenSession, { principal, createdAt }: SessionDraft,
+  previous?: Stored
+): Promise<void> {
+  if (settings.limit === undefined || intents.login === null || failed || written.handle === null) return
+  await settings.limit.admit(principal!, { key: written.handle, createdAt }, previous?.handle ?? null)
 }
 
 async function destroy (job: Job, stored: Stored): Promise<Outcome> {
@@ -218,7 +244,8 @@ async function contend (
     record = latest.record
     data = job.failed ? latest.record.data : job.copy.rebase(latest.record.data)
   }
-  throw new ConflictError()
+  throw new ConflictError('the session was changed by other requests again and again; ' +
+    'nothing of this request was saved')
 }
 
 /**
@@ -240,6 +267,7 @@ function draftOf (job: Job, data: Data, record: Stored['record'] | null): Sessio
     principal: login?.principal ?? record?.principal ?? null,
     // A login is a new beginning: who logs in does not inherit the long life that another asked for.
     rememberedUntil: rememberedUntil ?? (login === null ? record?.rememberedUntil ?? null : null),
+    client: job.isNewId ? job.client : record?.client,
     boundTo
   }
   return { ...content, expiresAt: expiryAt(now, content, settings.timeouts) }
@@ -249,8 +277,10 @@ function kept (
   { settings }: Job, { token, handle, version }: WrittenSession, draft: Omit<SessionDraft, 'data'>,
   previous: Stored | undefined
 ): Outcome {
-  const { createdAt, authenticatedAt, principal, rememberedUntil, boundTo, expiresAt } = draft
-  const record = { createdAt, authenticatedAt, principal, rememberedUntil, boundTo, expiresAt, version }
+  const { createdAt, authenticatedAt, principal, rememberedUntil, client, boundTo, expiresAt } = draft
+  const record = {
+    createdAt, authenticatedAt, principal, rememberedUntil, client, boundTo, expiresAt, version
+  }
   const stored = { presented: token, token, handle, record }
   const persistent = settings.persistent || rememberedUntil !== null
   const hasMoved = persistent && expiresAt !== previous?.record.expiresAt

@@ -34,9 +34,23 @@ export const CookieTooLargeError = createError<[string, number]>('FST_SESSIONS_C
 /** The store did not do what it was asked; `cause` tells what the driver said. */
 export const StoreError = createError<[string, Cause?]>('FST_SESSIONS_STORE',
   'the session store failed: %s', 503)
-/** A commit kept losing against other writers until `storeTimeout` was over. */
-export const ConflictError = createError<[]>('FST_SESSIONS_CONFLICT',
-  'the session was changed by other requests again and again; nothing of this request was saved', 503)
+/** A commit, or a removal of all sessions of a user, kept losing against others. */
+export const ConflictError = createError<[string]>('FST_SESSIONS_CONFLICT', '%s', 503)
+/** A login, or whatever else comes with a new id, of a session that another request has ended or rotated. */
+export const GoneError = createError<[]>('FST_SESSIONS_GONE',
+  'the session was ended or got another id while this request ran; nothing of this request was saved', 409)
+/** `maxPerUser` is reached, with `onMaxPerUser: 'refuse'`. */
+export const TooManyError = createError<[]>('FST_SESSIONS_TOO_MANY',
+  'the user is logged in as often as the option maxPerUser allows; another session has to end first', 409)
+/** `requireFresh()`: the login is too long ago, or there was none. */
+export const NotFreshError = createError<[]>('FST_SESSIONS_NOT_FRESH', 'this needs a recent login; log in again', 401)
+/** The store cannot do what was asked of `app.sessions`. */
+export const AbilityError = createError<[string, string]>('FST_SESSIONS_ABILITY',
+  'the %s store cannot %s', 500)
+/** A session of `fromCookie()` was to get an id. */
+export const DetachedError = createError<[]>('FST_SESSIONS_DETACHED',
+  'a session of fromCookie() has no response that could set a cookie: ' +
+  'it can be read, changed and destroyed, not begun, and gets no new id', 500)
 /** A stored record cannot be decoded, with `onCorrupt: 'throw'`. */
 export const CorruptError = createError<[]>('FST_SESSIONS_CORRUPT', 'the stored session cannot be read', 500)
 /** The session was changed after the response was committed. */

@@ -1,12 +1,18 @@
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 import type { CookieChange } from './commit.js'
 import type { CookieAttributes } from './cookie.js'
+import { DetachedError } from './errors.js'
+import type { ClientInfo } from '../types/store.js'
 import type { CheckedOptions, CookieOptions } from './session-options.js'
 import type { Held } from './group.js'
 import type { Exchange } from './session.js'
 import {
   assertCookieFits, cookieFor, cookieName, cookieValues, isLoopback, replaceSetCookie
 } from './cookie.js'
+
+/** Characters of what is kept of a client. The longest address of IPv6 has 45, and a zone may follow. */
+const MAX_IP = 64
+const MAX_USER_AGENT = 256
 
 type Serialize = (name: string, value: string, attributes: CookieAttributes) => string
 
@@ -25,8 +31,14 @@ export class SessionCookie {
     this.#log = log
   }
 
-  read (request: FastifyRequest): readonly string[] {
-    return cookieValues(request.headers.cookie, this.name)
+  read (header: string | undefined): readonly string[] {
+    return cookieValues(header, this.name)
+  }
+
+  /** What is kept of who gets an id. */
+  clientOf ({ ip, headers }: FastifyRequest): ClientInfo | undefined {
+    if (!this.#options.metadata) return undefined
+    return { ip: shortened(ip, MAX_IP), userAgent: shortened(headers['user-agent'] ?? '', MAX_USER_AGENT) }
   }
 
   /** Whether a browser would keep the cookie. When not, the log tells why, once. */
@@ -55,6 +67,12 @@ export class SessionCookie {
       'the session cookie was not sent: it is secure, and the request came over plain http; ' +
       'behind a proxy that ends TLS set the Fastify option trustProxy, else set cookie.secure')
   }
+}
+
+/** Both come from the client: the address, too, where every proxy is trusted. */
+function shortened (text: string, length: number): string {
+  // eslint-disable-next-line no-control-regex -- they are what is taken out
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, '').slice(0, length)
 }
 
 /** Whether the cookie gets the attribute Secure, or cannot be sent at all. */
@@ -95,7 +113,7 @@ export class HttpExchange implements Exchange, Held {
     this.#request = request
     this.#reply = reply
     this.refusal = refusal
-    this.tokens = ignoresCookie ? [] : cookie.read(request)
+    this.tokens = ignoresCookie ? [] : cookie.read(request.headers.cookie)
   }
 
   headersSent (): boolean {
@@ -104,6 +122,10 @@ export class HttpExchange implements Exchange, Held {
 
   canSetCookie (): boolean {
     return this.#cookie.canWrite(this.#request)
+  }
+
+  client (): ClientInfo | undefined {
+    return this.#cookie.clientOf(this.#request)
   }
 
   meet (reply: FastifyReply): void {
@@ -131,4 +153,30 @@ export class HttpExchange implements Exchange, Held {
     this.#cookie.write(this.#request, this.#reply, this.#waiting)
     this.#waiting = null
   }
+}
+
+/** No request and no response: what a Cookie header says is all there is. */
+export class DetachedExchange implements Exchange, Held {
+  readonly tokens: readonly string[]
+  readonly refusal: (() => Error) | undefined
+
+  constructor (tokens: readonly string[], refusal: (() => Error) | undefined) {
+    this.tokens = tokens
+    this.refusal = refusal
+  }
+
+  headersSent (): boolean {
+    return false
+  }
+
+  canSetCookie (): never {
+    throw new DetachedError()
+  }
+
+  /** A deletion, or a later end of a persistent cookie: the next response to this browser tells it. */
+  respond (): void {}
+
+  hold (): void {}
+
+  release (): void {}
 }

@@ -4,12 +4,15 @@ import type { OwnerOf } from './fields.js'
 import type { Part } from './group.js'
 import type { RouteSettings } from './route-config.js'
 import type { PartSettings } from './session-parts.js'
+import type { UserSessions } from '../types/users.js'
 import type { Connections, StoreTable } from './store-host.js'
 import { DisabledError, OptionError, ReadOnlyError } from './errors.js'
-import { HttpExchange, SessionCookie } from './exchange.js'
+import { DetachedExchange, HttpExchange, SessionCookie } from './exchange.js'
 import { onlyFields } from './fields.js'
 import { SessionState } from './session.js'
 import { hostStore } from './store-host.js'
+import { createUserLimit } from './user-limit.js'
+import { createUserSessions } from './users.js'
 
 /** What a request has of one configured session. */
 export interface OpenedPart extends Part {
@@ -31,6 +34,9 @@ export interface HostedSession {
   open (
     request: FastifyRequest, reply: FastifyReply | null, route: RouteSettings, target: SessionState | null
   ): OpenedPart
+  /** Without a request, from a Cookie header. */
+  openDetached (header: string | undefined, target: SessionState | null): Part
+  readonly users: UserSessions
 }
 
 /** @param ownerOf null for the only session, which owns all fields */
@@ -39,13 +45,17 @@ export async function hostSession (
   table: StoreTable, connections: Connections
 ): Promise<HostedSession> {
   const { options, bindTo } = part
-  const { name, clock, codec, rememberFor, storeTimeout } = options
+  const { name, clock, codec, rememberFor, storeTimeout, maxPerUser, onMaxPerUser } = options
   const cookie = new SessionCookie(options, fastify.serializeCookie, fastify.log)
   const hosted = await hostStore(fastify, part, table, connections)
   const store = ownerOf === null ? hosted.store : onlyFields(hosted.store, field => ownerOf(field) === name)
+  const limit = maxPerUser === undefined
+    ? undefined
+    : createUserLimit(store.index!, { name, max: maxPerUser, whenFull: onMaxPerUser })
   const persistent = options.cookie.persistent || options.cookie.maxAge !== undefined
   const settings: SessionSettings = {
-    name, store, clock, codec, timeouts: options, rememberFor, storeTimeout, persistent, track: hosted.track
+    name, store, clock, codec, timeouts: options, rememberFor, storeTimeout, persistent, limit,
+    track: hosted.track
   }
 
   function isEager ({ load = options.load }: RouteSettings): boolean {
@@ -70,7 +80,13 @@ export async function hostSession (
       const eager = isEager(route)
       if (eager || isAbsent) state.loadIfAnonymous()
       return { name, state, exchange, target, isAbsent, isEager: eager }
-    }
+    },
+    openDetached (header, target) {
+      const tokens = store.refuse === undefined ? cookie.read(header) : []
+      const exchange = new DetachedExchange(tokens, store.refuse)
+      return { name, state: new SessionState(settings, exchange, target), exchange, target }
+    },
+    users: createUserSessions(settings, hosted.type)
   }
 }
 

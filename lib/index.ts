@@ -1,5 +1,6 @@
 import type {} from '@fastify/cookie'
 import type { Session } from '../types/session.js'
+import type { Sessions } from '../types/users.js'
 import type { StoreByName } from './session-options.js'
 import type { SessionRouteConfig } from './route-config.js'
 import type { PartOptions } from './session-parts.js'
@@ -8,6 +9,11 @@ import type { CookieOptions, SessionFields } from './session-options.js'
 import { createSessionPlugin } from './plugin.js'
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** The sessions of users: lists them, ends them, opens them outside a route. */
+    readonly sessions: Sessions
+  }
+
   interface FastifyRequest {
     /** The visitor's session. Costs nothing until it is used; `await session.load()` first. */
     readonly session: Session
@@ -52,7 +58,9 @@ export { defineStore, importDriver, Live } from './define-store.js'
 export type { StoreContext, StoreDefinition, StoreLog, StorePlugin } from './define-store.js'
 export type { Session, SessionData, SessionMembers } from '../types/session.js'
 export type * from '../types/serializer.js'
+export { requireFresh } from './fresh.js'
 export type * from '../types/store.js'
+export type * from '../types/users.js'
 export type { Clock } from './clock.js'
 export type { SessionEvent, SessionMessage, SessionOperation, SessionTrace } from './diagnostics.js'
 export { defineSessions } from './session-parts.js'

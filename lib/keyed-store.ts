@@ -1,14 +1,17 @@
 import type { LoadResult, SessionBackend, SessionStore } from '../types/store.js'
+import type { Clock } from './clock.js'
 import type { Records } from './records.js'
 import type { Signer } from './sign.js'
 import { publish } from './diagnostics.js'
 import { IdError, StoreError, driverCause, isSessionsError } from './errors.js'
 import { isId, sha256 } from './id.js'
+import { keyedIndex } from './keyed-index.js'
 import { withinTime } from './time-limit.js'
 
 export interface KeyedStoreSettings {
   /** The name of the session, for diagnostics. */
   name: string
+  clock: Clock
   records: Records
   generateId: () => string
   /** Null: cookies carry the id alone. */
@@ -69,7 +72,9 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
     async remove (token, ifVersion) {
       const key = keyOf(token)
       return bounded('remove', key, () => backend.remove(key, ifVersion))
-    }
+    },
+
+    index: keyedIndex(backend, { clock: settings.clock, call: bounded, records })
   }
 
   /** Checks what a client presents. No store is asked about what cannot be an id of ours. */
@@ -88,7 +93,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
     return signer === null ? id : `${id}.${signer.sign(id)}`
   }
 
-  async function bounded<T> (verb: string, key: string, call: () => Promise<T>): Promise<T> {
+  async function bounded<T> (verb: string, key: string | null, call: () => Promise<T>): Promise<T> {
     try {
       const answer = await withinTime(settings.storeTimeout, call)
       settings.onUse()

@@ -3,14 +3,17 @@ import type {
   HookHandlerDoneFunction, RouteOptions
 } from 'fastify'
 import type { Session } from '../types/session.js'
+import type { Sessions, UserSessions } from '../types/users.js'
+import type { Part } from './group.js'
 import type { HostedSession, OpenedPart } from './hosted-session.js'
 import type { RouteSettings } from './route-config.js'
-import type { RequestSession } from './session.js'
+import type { RequestSession, SessionState } from './session.js'
 import type { Connections, StoreTable } from './store-host.js'
 import fp from 'fastify-plugin'
 import { varyByCookie } from './exchange.js'
 import { SessionGroup } from './group.js'
 import { assertTargetsHaveIds, hostSession } from './hosted-session.js'
+import { show } from './options.js'
 import { sessionProxy } from './proxy.js'
 import { routeSettings } from './route-config.js'
 import { checkSessions } from './session-parts.js'
@@ -48,6 +51,7 @@ export function createSessionPlugin<Options extends object> (
     assertTargetsHaveIds(hosted)
     const defaults = routeSettings(undefined, 'a route')
 
+    fastify.decorate('sessions', userSessions())
     fastify.decorateRequest(kReply, null)
     fastify.decorateRequest(kOpened, null)
     fastify.decorateRequest('session', { getter: getSession } as never)
@@ -62,22 +66,43 @@ export function createSessionPlugin<Options extends object> (
 
     function open (request: SessionRequest): Opened {
       const route = settingsOf(request)
-      const parts = isSingle
-        ? [hosted[0].open(request, request[kReply], route, null)]
-        : openParts(request, route)
-      const state = isSingle ? parts[0].state : new SessionGroup(parts, ownerOf)
+      const parts = openParts((part, target) => part.open(request, request[kReply], route, target))
+      const state = united(parts)
       return { parts, state, session: sessionProxy(state), isCommitting: false }
     }
 
-    function openParts (request: SessionRequest, route: RouteSettings): OpenedPart[] {
-      const opened = new Map<string, OpenedPart>()
+    function united (parts: readonly Part[]): RequestSession {
+      return isSingle ? parts[0].state : new SessionGroup(parts, ownerOf)
+    }
+
+    function openParts<P extends Part> (open: (part: HostedSession, target: SessionState | null) => P): P[] {
+      if (isSingle) return [open(hosted[0], null)]
+      const opened = new Map<string, P>()
       // Those that are bound come after those they are bound to.
       const isBound = ({ bindTo }: HostedSession) => Number(bindTo !== undefined)
       for (const part of hosted.toSorted((a, b) => isBound(a) - isBound(b))) {
         const target = part.bindTo === undefined ? null : opened.get(part.bindTo)!.state
-        opened.set(part.name, part.open(request, request[kReply], route, target))
+        opened.set(part.name, open(part, target))
       }
       return hosted.map(({ name }) => opened.get(name)!)
+    }
+
+    function userSessions (): Sessions {
+      return {
+        ...usersOf(ownerOf('principal')!),
+        part: usersOf,
+        async fromCookie (header) {
+          const state = united(openParts((part, target) => part.openDetached(header, target)))
+          await state.load()
+          return sessionProxy(state)
+        }
+      }
+    }
+
+    function usersOf (name: string): UserSessions {
+      const part = hosted.find(part => part.name === name)
+      if (part === undefined) throw new TypeError(`there is no session ${show(name)}; see the option sessions`)
+      return part.users
     }
 
     function settingsOf (request: FastifyRequest): RouteSettings {

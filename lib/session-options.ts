@@ -74,6 +74,16 @@ export const sessionSchema = Type.Object({
   rememberFor: Type.Number({
     exclusiveMinimum: 0, default: 30 * 86400, description: 'Seconds that `remember()` gives when it is not told.'
   }),
+  maxPerUser: Type.Optional(Type.Integer({
+    minimum: 1, description: 'The most sessions that a user may have. Default: any number.'
+  })),
+  onMaxPerUser: oneOf(['evict', 'refuse'], {
+    default: 'evict', description: 'What one login too many does: ends the oldest session, or is refused (409).'
+  }),
+  metadata: Type.Boolean({
+    default: false,
+    description: 'Keeps IP address and user agent of the request that logs in, for `app.sessions.listByUser()`.'
+  }),
   cookie: cookieSchema,
   idBytes: Type.Integer({ minimum: 16, maximum: 64, default: 32, description: 'Random bytes in an id.' }),
   generateId: Type.Optional(Live<() => string>('a function', isFunction,

@@ -1,10 +1,10 @@
 import { inspect } from 'node:util'
-import type { Instant, LoadResult } from '../types/store.js'
-import type { CookieChange, Fate, Intents, SessionSettings, Stored } from './commit.js'
+import type { ClientInfo, Instant, LoadResult } from '../types/store.js'
+import type { CookieChange, Fate, Intents, Job, SessionSettings, Stored } from './commit.js'
 import { carryOut, decide } from './commit.js'
 import type { SessionTrace } from './diagnostics.js'
 import { publish, traced } from './diagnostics.js'
-import { HeadersSentError, NotLoadedError } from './errors.js'
+import { GoneError, HeadersSentError, NotLoadedError } from './errors.js'
 import { touchIsDue, wholeInstant } from './lifetime.js'
 import { show } from './options.js'
 import type { Data } from './working-copy.js'
@@ -61,8 +61,13 @@ export interface Exchange {
   readonly refusal?: () => Error
   /** Whether it is too late to tell the browser something. */
   headersSent (): boolean
-  /** Whether the browser would keep a cookie that is set now. When not, the reason is in the log. */
+  /**
+   * Whether the browser would keep a cookie that is set now. When not, the reason is in the log. Throws
+   * where there is no response at all.
+   */
   canSetCookie (): boolean
+  /** Who sent the request, if that is to be kept. */
+  client? (): ClientInfo | undefined
   /** Tells the browser. Called again when a later commit changes the cookie again. */
   respond (change: CookieChange): void
 }
@@ -336,6 +341,7 @@ export class SessionState implements RequestSession, Bond {
    * Carries out what this request has decided so far.
    *
    * @param failed the response is a server error: changes of data are dropped
+   * @throws FST_SESSIONS_GONE when a new id was asked for, and the session was ended or rotated meanwhile
    */
   async commit (failed = false): Promise<void> {
     await this.#inTurn(async () => {
@@ -346,7 +352,15 @@ export class SessionState implements RequestSession, Bond {
       let cookie = await this.#carryOut(fate, failed)
       if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
       if (cookie !== undefined) this.#exchange.respond(cookie)
+      if (this.#gone) this.#giveUp(failed)
     })
+  }
+
+  /** Data for a session that was logged out are dropped in silence. That a login failed must be known. */
+  #giveUp (failed: boolean): void {
+    const { rotate } = this.#intents
+    this.#intents = noIntents
+    if (rotate && !failed) throw new GoneError()
   }
 
   /** From here on the session cannot be changed: the response is on its way. */
@@ -383,7 +397,8 @@ export class SessionState implements RequestSession, Bond {
   /** @returns what the browser has to be told when all is done */
   async #carryOut (fate: Fate, failed: boolean): Promise<CookieChange | undefined> {
     if (fate === 'nothing') return undefined
-    if (fate === 'create' || fate === 'rotate' || this.#settings.store.tokenIsRecord) {
+    const isNewId = fate === 'create' || fate === 'rotate'
+    if (isNewId || this.#settings.store.tokenIsRecord) {
       if (fate === 'touch' && this.#exchange.headersSent()) return undefined
       if (this.#exchange.headersSent()) throw new HeadersSentError()
       // A session under an id that the browser never learns would only fill the store.
@@ -392,14 +407,16 @@ export class SessionState implements RequestSession, Bond {
     const { copy, stored } = this.#known('save')
     const settings = this.#settings
     const isRemoval = fate === 'destroy'
-    const job = {
+    const job: Job = {
       settings,
       copy,
       intents: this.#intents,
       stored: isRemoval ? this.#doomed : stored,
       boundTo: this.#bond?.handle ?? null,
       failed,
-      now: settings.clock.now()
+      now: settings.clock.now(),
+      isNewId,
+      client: isNewId ? this.#exchange.client?.() : undefined
     }
     const saves = !isRemoval && !failed
     if (saves) copy.begin()
@@ -407,7 +424,7 @@ export class SessionState implements RequestSession, Bond {
       const outcome = await settings.track(carryOut(fate, job))
       if (saves) copy.settle()
       if (isRemoval) this.#doomed = null
-      else this.#intents = noIntents
+      else if (!outcome.gone) this.#intents = noIntents
       this.#stored = outcome.stored
       this.#gone = outcome.gone === true
       if (this.#gone) this.#copy = this.#copyOf({})

@@ -21,6 +21,8 @@ export type StoreTable = Readonly<Record<string, () => Promise<(options?: never)
 
 export interface HostedStore {
   store: SessionStore
+  /** The store's noun, as errors name it. */
+  type: string
   /** Registers a commit that is under way: the store closes after the last of them. */
   track<T> (commit: Promise<T>): Promise<T>
 }
@@ -36,6 +38,7 @@ export async function hostStore (
   const commits = new Set<Promise<unknown>>()
   let sweeper: Sweeper | undefined
   let store: SessionStore | undefined
+  let type = ''
 
   await fastify.register(plugin, {
     context: createContext(fastify, options, namespace, connections),
@@ -43,11 +46,15 @@ export async function hostStore (
       await sweeper?.stop()
       while (commits.size > 0) await Promise.allSettled(commits)
     },
-    opened (_type: string, opened: OpenedStore) {
+    opened (noun: string, opened: OpenedStore) {
+      type = noun
       store = 'store' in opened ? opened.store : hostBackend(opened.backend)
     }
   })
   if (store === undefined) throw new OptionError('session option store must be made with defineStore')
+  if (options.maxPerUser !== undefined && store.index?.keysOf === undefined) {
+    throw new OptionError(`session option maxPerUser needs a store that lists the sessions of a user; ${type} does not`)
+  }
 
   function hostBackend (backend: SessionBackend): SessionStore {
     const { secrets, name, clock, generateId, sweepInterval, storeTimeout } = options
@@ -55,11 +62,12 @@ export async function hostStore (
     const signer = secrets === null ? null : createSigner(secrets, name)
     const sealer = options.encryption ? createSealer(secrets!, 'store', name) : null
     const records = createRecords(options, sealer)
-    return keyedStore(backend, { name, records, generateId, signer, storeTimeout, onUse: sweeper.start })
+    return keyedStore(backend, { name, clock, records, generateId, signer, storeTimeout, onUse: sweeper.start })
   }
 
   return {
     store,
+    type,
     track (commit) {
       commits.add(commit)
       return commit.finally(() => commits.delete(commit))

@@ -102,6 +102,7 @@ async function openWorld (
   const { storeTimeout = 5 } = settings
   const store = keyedStore(faulty, {
     name: 'session',
+    clock,
     records: createRecords({ ...all, clock, codec: jsonCodec, maxSize: 65536, onCorrupt: 'ignore' }, null),
     generateId: randomIds(32),
     signer: null,
@@ -176,6 +177,7 @@ function tokenOf (told: CookieChange[]): string {
 /** For stores that are silent, and conflicts that do not end. */
 const impatient = { storeTimeout: 0.1 }
 const storeFails = { code: 'FST_SESSIONS_STORE', statusCode: 503 }
+const isLost = { code: 'FST_SESSIONS_GONE', statusCode: 409 }
 const tooManyConflicts = { code: 'FST_SESSIONS_CONFLICT', statusCode: 503 }
 
 /** Whether the request has told the browser nothing and left no session of its own. */
@@ -187,6 +189,7 @@ async function isGone (t: Test, { state, told }: Visit, world: World): Promise<v
   state.writable('').set('later', 1)
   await state.commit()
   await state.login('later')
+  await t.rejects(state.commit(), isLost, 'a login must not get lost in silence')
   await state.commit()
   t.strictSame(world.calls, [], 'and nothing is written any more')
   t.strictSame(told, [])
@@ -534,7 +537,7 @@ test('rotate: gone whenever the old record goes, and nothing is left behind', as
     const visit = await world.request(token)
     for (const [verb, meddle] of faults) world.fault(verb, () => meddle(world, token))
     await visit.state.regenerate()
-    await visit.state.commit()
+    await t.rejects(visit.state.commit(), isLost)
     await isGone(t, visit, world)
     t.equal(await world.count(), 0, name)
   }
@@ -595,7 +598,7 @@ test('L5 rotate: the old record was removed though that was given up; nobody is 
   world.fault('remove', 'silence after all')
   await t.rejects(visit.state.commit(), storeFails)
   t.equal(await world.count(), 0)
-  await visit.state.commit()
+  await t.rejects(visit.state.commit(), isLost)
   await isGone(t, visit, world)
   t.equal(await world.count(), 0)
 })

@@ -64,7 +64,9 @@ async function play (t: Test, steps: Step[]): Promise<void> {
         for (const act of acts) {
           values++
           request.act(act, values)
-          await performOne(session, act, values)
+          const done = performOne(session, act, values)
+          if (act.do === 'save' && request.isLost) await assert.rejects(done, { code: 'FST_SESSIONS_GONE' })
+          else await done
           compare(session, request)
         }
       } catch (error) {
@@ -89,8 +91,8 @@ async function play (t: Test, steps: Step[]): Promise<void> {
   async function finish ({ visit, request, errors }: Standing, acts: Act[], failed: boolean) {
     const response = await visit.finish(perform(acts, request, errors, failed))
     if (errors.length > 0) throw errors[0]
-    assert.equal(response.statusCode, failed ? 500 : 200)
     request.commit(failed)
+    assert.equal(response.statusCode, failed ? 500 : request.isLost ? 409 : 200)
     const lines = setCookies(response)
     if (request.told === null) return assert.deepEqual(lines, [])
     assert.equal(lines.length, 1)

@@ -63,6 +63,9 @@ const table: Array<[option: string, expected: string, wrongs: Array<[value: unkn
   ['name', 'a letter and up to 39 of A-Z a-z 0-9 _ -', [
     ['', "''"], ['1st', "'1st'"], ['a b', "'a b'"], ['x'.repeat(41), `'${'x'.repeat(41)}'`], [null, 'null']
   ]],
+  ['maxPerUser', 'a whole number of at least 1', [[0, '0'], [1.5, '1.5'], [null, 'null']]],
+  ['onMaxPerUser', "'evict' or 'refuse'", [['throw', "'throw'"]]],
+  ['metadata', flag, [['ip', "'ip'"]]],
   ['clock', 'an object with a method now()', [
     [7, '7'], [{}, 'an object'], [null, 'null'], [{ now: 1 }, 'an object']
   ]]
@@ -122,6 +125,8 @@ test('F2 defaults are filled in; what is kept is a frozen copy; the received obj
     encryption: false,
     maxSize: 65536,
     onCorrupt: 'ignore',
+    onMaxPerUser: 'evict',
+    metadata: false,
     name: 'session',
     store: { type: 'memory' },
     secrets: null

@@ -96,6 +96,14 @@ export interface SessionBackend {
   close? (): Promise<void>
 }
 
+/** What is kept of a request with `metadata: true`. Both are what others say: show them as text. */
+export interface ClientInfo {
+  /** `request.ip`, at most 64 characters. */
+  ip: string
+  /** The header User-Agent, at most 256 characters without control characters; '' without one. */
+  userAgent: string
+}
+
 /** A session as the core sees it. */
 export interface SessionRecord {
   data: Record<string, unknown>
@@ -109,6 +117,8 @@ export interface SessionRecord {
   principal: string | null
   /** Set by `remember()`: the session ends then, in place of both timeouts. */
   rememberedUntil: Instant | null
+  /** Who asked for the id that it has, with `metadata: true`. */
+  client?: ClientInfo
   /** The handle of another session that this one belongs to, as the option `bindTo` says, or null. */
   boundTo: string | null
   /** Opaque; changes at each write. */
@@ -153,6 +163,8 @@ export interface SessionStore {
    * headers are on their way.
    */
   readonly tokenIsRecord?: boolean
+  /** Present on a store that can be asked for sessions that no request has presented. */
+  index?: SessionIndex
   /** Present on a store that takes no writes: why. The core throws it at the first write of a request. */
   refuse? (): Error
 }
@@ -167,4 +179,26 @@ export interface SealedRecords {
   seal (draft: SessionDraft): WrittenSession
   /** Whatever a client sends resolves; the reason is one and the same for all that was not sealed here. */
   open (token: string): LoadResult
+}
+
+/** A session in a list: what names it, and what is stored. */
+export interface ListedRecord { handle: string, record: SessionRecord }
+
+/**
+ * The sessions of a store by their users and handles. A handle is the SHA-256 of an id. What an engine cannot
+ * do is absent.
+ */
+export interface SessionIndex {
+  /** The live sessions of one principal, as the engine's index has them. */
+  keysOf? (principal: string): Promise<IndexedKey[]>
+  /** The same with their records, without those that have expired or cannot be read. */
+  listOf? (principal: string): Promise<ListedRecord[]>
+  /** Removes what the engine finds in one round. Resolves to how many. */
+  removeAllOf? (principal: string, except?: string): Promise<number>
+  /** False: there is no such session. */
+  remove (handle: string): Promise<boolean>
+  /** Removes all records that are expired. Resolves to how many; 0 where the engine expires them itself. */
+  sweep (): Promise<number>
+  /** How many live sessions there are. */
+  count? (): Promise<number>
 }

@@ -64,6 +64,8 @@ export class ModelRequest {
   #touches = false
   #login: { principal: string, at: number } | null = null
   #isGone = false
+  /** The last commit could not give the new id that was asked for: an error. */
+  isLost = false
   /** What the browser is told at the end: an id, to forget what it has, or nothing. */
   told: number | 'forget' | null = null
 
@@ -114,6 +116,15 @@ export class ModelRequest {
   }
 
   commit (failed: boolean): void {
+    const rotates = this.#rotates
+    this.#carryOut(failed)
+    this.isLost = this.#isGone && rotates && !failed
+    if (!this.#isGone) return
+    this.#rotates = this.#touches = false
+    this.#login = null
+  }
+
+  #carryOut (failed: boolean): void {
     if (this.#doomed !== null) {
       if (this.#store.get(this.#doomed) === undefined) return this.#leave()
       this.#store.remove(this.#doomed)

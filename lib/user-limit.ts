@@ -1,0 +1,60 @@
+import type { IndexedKey, Instant, SessionIndex } from '../types/store.js'
+import { publish } from './diagnostics.js'
+import { GoneError, TooManyError } from './errors.js'
+
+/** How many sessions a user may have. */
+export interface UserLimit {
+  /**
+   * @param own the session of this login, which is stored
+   * @param replaced the handle of the session that it takes the place of and that is about to be removed
+   * @throws FST_SESSIONS_TOO_MANY when there is no place for it
+   * @throws FST_SESSIONS_GONE when it is itself the oldest; in both cases the caller removes it
+   */
+  admit (principal: string, own: Place, replaced: string | null): Promise<void>
+}
+
+export interface UserLimitSettings {
+  /** The name of the session, for diagnostics. */
+  readonly name: string
+  /** The most sessions of one user. */
+  readonly max: number
+  /** What happens to one too many: the oldest ends, or the new one is refused. */
+  readonly whenFull: 'evict' | 'refuse'
+}
+
+type Place = Pick<IndexedKey, 'key' | 'createdAt'>
+
+/**
+ * Store first, then count. Each login lists the sessions of its user after its own record is there. Of all
+ * logins that have been answered, take the one that listed last: all their records were there by then, so it
+ * saw every one of them, and either removed those beyond `max` or was refused itself. So there are never
+ * more than `max` when the responses have left, whatever the order. To count first and store then would let
+ * two logins into the last place.
+ *
+ * All processes order the sessions alike, so that logins at the same time remove the same ones. Two refusals
+ * at the last place are possible, two admissions are not. While the id of a session is exchanged its user
+ * has one more for a moment; a login just then may end one too many, never one too few.
+ */
+export function createUserLimit (index: SessionIndex, settings: UserLimitSettings): UserLimit {
+  const { name, max, whenFull } = settings
+
+  async function end (key: string): Promise<void> {
+    if (await index.remove(key)) publish('destroyed', { session: name, hash: key, reason: 'maxPerUser' })
+  }
+
+  return {
+    async admit (principal, own, replaced) {
+      const listed = await index.keysOf!(principal)
+      const others = listed.filter(({ key }) => key !== own.key && key !== replaced)
+      if (others.length < max) return
+      if (whenFull === 'refuse') throw new TooManyError()
+      const surplus = [...others, own].sort(byAge).slice(0, -max)
+      await Promise.all(surplus.filter(place => place !== own).map(({ key }) => end(key)))
+      if (surplus.includes(own)) throw new GoneError()
+    }
+  }
+}
+
+function byAge (a: Place, b: Place): Instant {
+  return a.createdAt - b.createdAt || (a.key < b.key ? -1 : 1)
+}
