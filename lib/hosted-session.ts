@@ -54,7 +54,15 @@ export async function hostSession (
     : createUserLimit(store.index!, { name, max: maxPerUser, whenFull: onMaxPerUser })
   const persistent = options.cookie.persistent || options.cookie.maxAge !== undefined
   const settings: SessionSettings = {
-    name, store, clock, codec, timeouts: options, rememberFor, storeTimeout, persistent, limit,
+    name,
+    store,
+    clock,
+    codec,
+    timeouts: options,
+    rememberFor,
+    storeTimeout,
+    persistent,
+    limit,
     track: hosted.track
   }
 

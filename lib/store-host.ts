@@ -62,7 +62,8 @@ export async function hostStore (
     const signer = secrets === null ? null : createSigner(secrets, name)
     const sealer = options.encryption ? createSealer(secrets!, 'store', name) : null
     const records = createRecords(options, sealer)
-    return keyedStore(backend, { name, clock, records, generateId, signer, storeTimeout, onUse: sweeper.start })
+    const onUse = sweeper.start
+    return keyedStore(backend, { name, clock, records, generateId, signer, storeTimeout, onUse })
   }
 
   return {

@@ -4,6 +4,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { SessionOptions } from '../../lib/index.js'
 import { setCookies } from './stage.js'
 import type { Answer, Task, StoreData } from './worker-app.js'
 import { openWorkerApp } from './worker-app.js'
@@ -102,14 +103,14 @@ export function fourProcesses ({ test, name, store }: FourProcesses): void {
   })
 }
 
-interface Worker {
+export interface Worker {
   send (task: Task): Promise<Answer[]>
   /** Resolves when the process has ended by itself. */
   end (): Promise<void>
 }
 
-async function startWorker (data: StoreData): Promise<Worker> {
-  const child: ChildProcess = fork(join(import.meta.dirname, 'worker.ts'), [JSON.stringify(data)], {
+export async function startWorker (data: StoreData, options: SessionOptions = {}): Promise<Worker> {
+  const child: ChildProcess = fork(join(import.meta.dirname, 'worker.ts'), [JSON.stringify([data, options])], {
     execArgv: ['--import', './scripts/typescript.js'], serialization: 'advanced'
   })
   const ended = once(child, 'exit')

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Session } from '../../lib/index.js'
+import type { Session, SessionOptions } from '../../lib/index.js'
 import { setTimeout as sleep } from 'node:timers/promises'
 import cookie from '@fastify/cookie'
 import Fastify from 'fastify'
@@ -13,11 +13,11 @@ export interface Task { paths: string[], cookie: string }
 export interface Answer { status: number, cookies: string[] }
 
 /** The application that several processes run on one store. */
-export async function openWorkerApp (store: StoreData): Promise<FastifyInstance> {
+export async function openWorkerApp (store: StoreData, options: SessionOptions = {}): Promise<FastifyInstance> {
   // Four at once import their driver: on a busy machine that takes longer than Fastify waits.
   const app = Fastify({ pluginTimeout: 60_000 })
   await app.register(cookie)
-  await app.register(sessions, { store, storeTimeout: 30 })
+  await app.register(sessions, { store, storeTimeout: 30, ...options })
 
   app.get('/', async request => {
     const session = await request.session.load()

@@ -210,7 +210,9 @@ test('I6 a few thousand forged cookies over HTTP: anonymous, no Set-Cookie', asy
   const { visit } = await startStage(t, { store: { type: 'cookie' }, secret, clock })
   const random = seeded(11)
   const valid = new Set(stolen.valid)
-  const read: Script = session => ({ isNew: session.isNew, principal: session.principal, data: session.data() })
+  const read: Script = session => {
+    return { isNew: session.isNew, principal: session.principal, data: session.data() }
+  }
   t.equal((await visit(`__Host-session=${stolen.valid[1]}`, read)).json().data.n, 1)
   for (let i = 0; i < 3000; i++) {
     const kind = kinds[i % kinds.length]
