@@ -66,6 +66,9 @@ const table: Array<[option: string, expected: string, wrongs: Array<[value: unkn
   ['maxPerUser', 'a whole number of at least 1', [[0, '0'], [1.5, '1.5'], [null, 'null']]],
   ['onMaxPerUser', "'evict' or 'refuse'", [['throw', "'throw'"]]],
   ['metadata', flag, [['ip', "'ip'"]]],
+  ['sessions', 'an object of sessions by their names', [
+    [null, 'null'], [[], 'an array of 0'], [{}, 'an object'], [{ a: null }, 'an object'], ['a', 'a string of 1 characters']
+  ]],
   ['clock', 'an object with a method now()', [
     [7, '7'], [{}, 'an object'], [null, 'null'], [{ now: 1 }, 'an object']
   ]]

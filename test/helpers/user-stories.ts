@@ -139,7 +139,9 @@ export function userStories ({ test, name, store, index = 'exact' }: UserStories
     const users = principals.filter(user => user !== '')
     const cookies: string[] = []
     for (const user of users) cookies.push(await logIn(user))
-    for (const [i, user] of users.entries()) assert.deepEqual(await handles(user), [(await who(cookies[i])).id])
+    for (const [i, user] of users.entries()) {
+      assert.deepEqual(await handles(user), [(await who(cookies[i])).id])
+    }
     for (const user of users) assert.equal(await app.sessions.destroyByUser(user), 1)
     assert.equal(await app.sessions.count(), 0)
   })

@@ -13,7 +13,9 @@ export interface Task { paths: string[], cookie: string }
 export interface Answer { status: number, cookies: string[] }
 
 /** The application that several processes run on one store. */
-export async function openWorkerApp (store: StoreData, options: SessionOptions = {}): Promise<FastifyInstance> {
+export async function openWorkerApp (
+  store: StoreData, options: SessionOptions = {}
+): Promise<FastifyInstance> {
   // Four at once import their driver: on a busy machine that takes longer than Fastify waits.
   const app = Fastify({ pluginTimeout: 60_000 })
   await app.register(cookie)

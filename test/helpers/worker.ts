@@ -2,7 +2,7 @@ import type { Answer, Task } from './worker-app.js'
 import { setCookies } from './stage.js'
 import { openWorkerApp } from './worker-app.js'
 
-/** A process of its own with an application on the store and with the options that the first argument tells, as JSON. */
+/** A process of its own with an application. The first argument tells its store and options, as JSON. */
 const app = await openWorkerApp(...JSON.parse(process.argv[2]) as Parameters<typeof openWorkerApp>)
 await app.ready()
 
