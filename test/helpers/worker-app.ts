@@ -45,11 +45,12 @@ export async function openWorkerApp (
   return app
 }
 
-/** The first call of a driver may take seconds on a busy machine; none of the stories is about that. */
+/** The first calls of a driver may take seconds on a busy machine; none of the stories is about that. */
 async function answers (app: FastifyInstance) {
-  const headers = { cookie: `__Host-session=${'A'.repeat(43)}` }
   for (let tries = 0; tries < 10; tries++) {
-    if ((await app.inject({ url: '/', headers })).statusCode === 200) return
+    const { statusCode, headers } = await app.inject('/set/first')
+    const [cookie] = String(headers['set-cookie']).split(';')
+    if (statusCode === 200 && (await app.inject({ url: '/count', headers: { cookie } })).statusCode === 200) return
   }
   throw new Error('the store does not answer')
 }

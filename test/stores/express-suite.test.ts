@@ -1,7 +1,13 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import MongoStore from 'connect-mongo'
 import connectPgSimple from 'connect-pg-simple'
 import { RedisStore } from 'connect-redis'
 import expressSession from 'express-session'
 import memorystore from 'memorystore'
+import { MongoClient } from 'mongodb'
 import pg from 'pg'
 import { createClient } from 'redis'
 import t from 'tap'
@@ -10,6 +16,7 @@ import { newKey } from '../../lib/testing/backend-lab.js'
 import { openBackend, testBackend, TestClock } from '../../lib/testing/index.js'
 import { expressStore } from '../../stores/express.js'
 import type { ExpressStore } from '../../stores/express.js'
+import { noMongodb, startMongodb } from '../engines/mongodb.js'
 import { noPostgres, startPostgres } from '../engines/postgres.js'
 import { noRedis, startRedis } from '../engines/redis.js'
 import { httpStories } from '../helpers/http-stories.js'
@@ -19,6 +26,9 @@ interface Teardown { teardown (end: () => unknown): void }
 const abilities = ['ping'] as const
 const MemoryStore = memorystore(expressSession)
 const PgStore = connectPgSimple(expressSession)
+/** It comes without types. */
+const FileStore = createRequire(import.meta.url)('session-file-store')(expressSession) as
+  new (options: { path: string, retries: number, reapInterval: number, logFn (): void }) => ExpressStore
 
 /** The same store object for the same space: two instances in one process take turns. */
 function oneEach (create: (space: string) => ExpressStore) {
@@ -38,6 +48,13 @@ async function openRedis (t: Teardown, url: string) {
   client.on('error', () => {})
   await client.connect()
   t.teardown(() => client.destroy())
+  return client
+}
+
+async function openMongodb (t: Teardown, url: string) {
+  const client = new MongoClient(url, { serverSelectionTimeoutMS: 1000, socketTimeoutMS: 2000 })
+  await client.connect()
+  t.teardown(() => client.close())
   return client
 }
 
@@ -102,6 +119,28 @@ t.test('connect-pg-simple', { skip: noPostgres }, async t => {
     })
     t.strictSame((await pool.query('select sid from ttl.session')).rows, [])
   })
+})
+
+t.test('connect-mongo', { skip: noMongodb }, async t => {
+  const { url, control } = await startMongodb(t)
+  const client = await openMongodb(t, url)
+  const create = (collectionName: string) =>
+    new MongoStore({ client, dbName: `express-${process.pid}`, collectionName, autoRemove: 'disabled' })
+  const store = oneEach(create)
+  testBackend({ test: t.test, store, abilities, rounds: 300, numRuns: 20, engine: control })
+  httpStories({ test: t.test, name: 'connect-mongo', store })
+  secondObject(t, create)
+})
+
+t.test('session-file-store', async t => {
+  const directory = await mkdtemp(join(tmpdir(), 'session-file-store-'))
+  t.teardown(() => rm(directory, { recursive: true }))
+  const create = (space: string) =>
+    new FileStore({ path: join(directory, encodeURIComponent(space)), retries: 0, reapInterval: -1, logFn () {} })
+  const store = oneEach(create)
+  testBackend({ test: t.test, store, abilities, rounds: 300, numRuns: 20 })
+  httpStories({ test: t.test, name: 'session-file-store', store })
+  secondObject(t, create)
 })
 
 /** As in another process: no turns in common, but the same records. */
