@@ -1,8 +1,10 @@
 import { Client } from '@elastic/elasticsearch'
+import { Client as OpenSearch } from '@opensearch-project/opensearch'
 import { Client as Client8 } from 'elasticsearch8'
 import { test } from 'tap'
 import { testBackend } from '../../lib/testing/index.js'
 import { createIndex, elasticsearchStore } from '../../stores/elasticsearch.js'
+import type { ElasticsearchClient } from '../../stores/elasticsearch.js'
 import { isFake, startElasticsearch } from '../engines/elasticsearch.js'
 import { httpStories } from '../helpers/http-stories.js'
 import { fourProcesses } from '../helpers/processes.js'
@@ -24,13 +26,21 @@ test(`client 9 on ${kind}`, { timeout: 300_000 }, async t => {
   })
 })
 
-test(`client 8, handed over, on ${kind}`, { timeout: 300_000 }, async t => {
-  const { url: node, control } = await startElasticsearch(t)
-  const index = `sessions8-${process.pid}-${Date.now()}`
-  const client = new Client8({ node, requestTimeout: 2000, maxRetries: 1 })
-  await createIndex(client, { index })
-  t.teardown(() => client.transport.request({ method: 'DELETE', path: `/${index}` }).catch(() => {}))
-  t.teardown(() => client.close())
-  const store = (space: string) => elasticsearchStore({ client, index, prefix: space })
-  testBackend({ test: t.test, store, abilities, engine: control, rounds: 100, numRuns: 10 })
-})
+const opened = { requestTimeout: 2000, maxRetries: 1 }
+const handedOver: Record<string, (node: string) => ElasticsearchClient & { close (): unknown }> = {
+  'client 8': (node: string) => new Client8({ node, ...opened }),
+  "OpenSearch's client": (node: string) => new OpenSearch({ node, ...opened })
+}
+
+for (const [name, make] of Object.entries(handedOver)) {
+  test(`${name}, handed over, on ${kind}`, { timeout: 300_000 }, async t => {
+    const { url: node, control } = await startElasticsearch(t)
+    const index = `sessions-${name.replace(/\W/g, '').toLowerCase()}-${process.pid}-${Date.now()}`
+    const client = make(node)
+    await createIndex(client, { index })
+    t.teardown(() => client.close())
+    t.teardown(() => client.transport.request({ method: 'DELETE', path: `/${index}` }).catch(() => {}))
+    const store = (space: string) => elasticsearchStore({ client, index, prefix: space })
+    testBackend({ test: t.test, store, abilities, engine: control, rounds: 100, numRuns: 10 })
+  })
+}
