@@ -135,8 +135,10 @@ t.test('connect-mongo', { skip: noMongodb }, async t => {
 t.test('session-file-store', async t => {
   const directory = await mkdtemp(join(tmpdir(), 'session-file-store-'))
   t.teardown(() => rm(directory, { recursive: true }))
-  const create = (space: string) =>
-    new FileStore({ path: join(directory, encodeURIComponent(space)), retries: 0, reapInterval: -1, logFn () {} })
+  const create = (space: string) => {
+    const path = join(directory, encodeURIComponent(space))
+    return new FileStore({ path, retries: 0, reapInterval: -1, logFn () {} })
+  }
   const store = oneEach(create)
   testBackend({ test: t.test, store, abilities, rounds: 300, numRuns: 20 })
   httpStories({ test: t.test, name: 'session-file-store', store })
