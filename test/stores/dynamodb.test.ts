@@ -201,7 +201,10 @@ test('one server', { skip: noOwnDynamodb, timeout: 180_000 }, async t => {
   await t.test('more sessions of a principal than fit into one answer', async t => {
     const backend = await open(t, { ...server, prefix: 'pages:' })
     const keys = Array.from({ length: 250 }, newKey)
-    await Promise.all(keys.map(key => backend.create(key, record('1'), ada)))
+    // On a busy machine the SDK does not connect 50 sockets at once in the time it has.
+    for (let i = 0; i < keys.length; i += 10) {
+      await Promise.all(keys.slice(i, i + 10).map(key => backend.create(key, record('1'), ada)))
+    }
     const found = []
     for await (const { key } of backend.keysOf!('ada')) found.push(key)
     t.strictSame(found.sort(), keys.sort())
