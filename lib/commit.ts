@@ -19,6 +19,8 @@ export interface SessionSettings {
   readonly codec: Codec
   readonly clock: Clock
   readonly timeouts: Timeouts
+  /** What `regenerate()` without keys does with the data; default 'keep'. */
+  readonly regenerate?: 'keep' | 'clear'
   /** Seconds that `remember()` gives when it is not told. */
   readonly rememberFor: number
   /** Seconds after which a commit that keeps meeting conflicts gives up. */

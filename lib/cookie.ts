@@ -87,7 +87,7 @@ export function cookieFor (
   const { path, domain, httpOnly, sameSite, partitioned, priority } = options
   const attributes: CookieAttributes = { path, domain, httpOnly, secure, sameSite, partitioned, priority }
   if (change.kind === 'delete') return { value: '', attributes: { ...attributes, maxAge: 0, expires: new Date(0) } }
-  if (change.persistent) {
+  if (change.persistent || options.maxAge !== undefined) {
     const remaining = Math.floor((change.expiresAt - clock.now()) / 1000)
     attributes.maxAge = Math.max(0, Math.min(remaining, options.maxAge ?? MAX_AGE, MAX_AGE))
   }

@@ -1,6 +1,8 @@
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
+import type { ResponseCookieOptions } from '../types/session.js'
 import type { CookieChange } from './commit.js'
 import type { CookieAttributes } from './cookie.js'
+import { cookieOverride } from './cookie-override.js'
 import { DetachedError } from './errors.js'
 import type { ClientInfo } from '../types/store.js'
 import type { CheckedOptions, CookieOptions } from './session-options.js'
@@ -19,6 +21,8 @@ type Serialize = (name: string, value: string, attributes: CookieAttributes) => 
 /** The cookie of one session: how it is read from requests and written to responses. */
 export class SessionCookie {
   readonly name: string
+  /** The attributes, unless a response has others. */
+  readonly attributes: CookieOptions
   readonly #options: CheckedOptions
   readonly #serialize: Serialize
   readonly #log: FastifyBaseLogger
@@ -26,6 +30,7 @@ export class SessionCookie {
 
   constructor (options: CheckedOptions, serialize: Serialize, log: FastifyBaseLogger) {
     this.name = cookieName(options.cookie, options.name)
+    this.attributes = options.cookie
     this.#options = options
     this.#serialize = serialize
     this.#log = log
@@ -42,16 +47,25 @@ export class SessionCookie {
   }
 
   /** Whether a browser would keep the cookie. When not, the log tells why, once. */
-  canWrite (request: FastifyRequest): boolean {
-    const isPossible = isSecure(this.#options.cookie, request) !== 'impossible'
+  canWrite (request: FastifyRequest, attributes: CookieOptions): boolean {
+    const isPossible = isSecure(attributes, request) !== 'impossible'
     if (!isPossible) this.#explain(request)
     return isPossible
   }
 
-  write (request: FastifyRequest, reply: FastifyReply, change: CookieChange): void {
-    const { cookie, clock, name: sessionName } = this.#options
-    if (!this.canWrite(request)) return
-    const { value, attributes } = cookieFor(change, cookie, isSecure(cookie, request) === true, clock)
+  /** @throws FST_SESSIONS_OPTION when a value is wrong, or a browser would refuse the cookie */
+  override (attributes: CookieOptions, received: ResponseCookieOptions): CookieOptions {
+    const override = cookieOverride(received, this.#options.clock)
+    if (Object.keys(override).length === 0) return attributes
+    const merged = { ...attributes, ...override, name: this.name }
+    cookieName(merged, this.#options.name)
+    return merged
+  }
+
+  write (request: FastifyRequest, reply: FastifyReply, change: CookieChange, options: CookieOptions): void {
+    const { clock, name: sessionName } = this.#options
+    if (!this.canWrite(request, options)) return
+    const { value, attributes } = cookieFor(change, options, isSecure(options, request) === true, clock)
     assertCookieFits(sessionName, this.name, value)
     const line = this.#serialize(this.name, value, attributes)
     const present = reply.getHeader('set-cookie')
@@ -95,6 +109,8 @@ export class HttpExchange implements Exchange, Held {
   readonly #cookie: SessionCookie
   readonly #request: FastifyRequest
   #reply: FastifyReply | null
+  #attributes: CookieOptions
+  isOverridden = false
   /** What the browser is to be told as soon as there is a reply, and nobody holds it back. */
   #waiting: CookieChange | null = null
   #isHeld = false
@@ -112,6 +128,7 @@ export class HttpExchange implements Exchange, Held {
     this.#cookie = cookie
     this.#request = request
     this.#reply = reply
+    this.#attributes = cookie.attributes
     this.refusal = refusal
     this.tokens = ignoresCookie ? [] : cookie.read(request.headers.cookie)
   }
@@ -121,7 +138,14 @@ export class HttpExchange implements Exchange, Held {
   }
 
   canSetCookie (): boolean {
-    return this.#cookie.canWrite(this.#request)
+    return this.#cookie.canWrite(this.#request, this.#attributes)
+  }
+
+  override (received: ResponseCookieOptions): void {
+    const attributes = this.#cookie.override(this.#attributes, received)
+    if (attributes === this.#attributes) return
+    this.#attributes = attributes
+    this.isOverridden = true
   }
 
   client (): ClientInfo | undefined {
@@ -150,8 +174,9 @@ export class HttpExchange implements Exchange, Held {
   #tell (): void {
     if (this.#waiting === null || this.#reply === null || this.#isHeld) return
     varyByCookie(this.#reply)
-    this.#cookie.write(this.#request, this.#reply, this.#waiting)
+    this.#cookie.write(this.#request, this.#reply, this.#waiting, this.#attributes)
     this.#waiting = null
+    this.isOverridden = false
   }
 }
 
@@ -159,6 +184,7 @@ export class HttpExchange implements Exchange, Held {
 export class DetachedExchange implements Exchange, Held {
   readonly tokens: readonly string[]
   readonly refusal: (() => Error) | undefined
+  readonly isOverridden = false
 
   constructor (tokens: readonly string[], refusal: (() => Error) | undefined) {
     this.tokens = tokens
@@ -170,6 +196,10 @@ export class DetachedExchange implements Exchange, Held {
   }
 
   canSetCookie (): never {
+    throw new DetachedError()
+  }
+
+  override (): never {
     throw new DetachedError()
   }
 

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import type { ResponseCookieOptions } from '../types/session.js'
 import type { Instant } from '../types/store.js'
 import type { OwnerOf } from './fields.js'
 import type { Exchange, ReadableData, RequestSession, SessionState, WritableData } from './session.js'
@@ -158,7 +159,7 @@ export class SessionGroup implements RequestSession {
   /** The login is kept in one part; the others get a new id with it. */
   async login (principal: string): Promise<void> {
     const main = this.#main
-    await all(this.#states.map(state => state === main ? state.login(principal) : state.regenerate()))
+    await all(this.#states.map(state => state === main ? state.login(principal) : state.rotate()))
   }
 
   async remember (seconds?: number): Promise<void> {
@@ -167,6 +168,10 @@ export class SessionGroup implements RequestSession {
 
   async touch (): Promise<void> {
     await all(this.#states.map(state => state.touch()))
+  }
+
+  options (cookie: ResponseCookieOptions): void {
+    for (const state of this.#states) state.options(cookie)
   }
 
   /** What is bound to a session ends with it. */

@@ -45,7 +45,7 @@ export async function hostSession (
   table: StoreTable, connections: Connections
 ): Promise<HostedSession> {
   const { options, bindTo } = part
-  const { name, clock, codec, rememberFor, storeTimeout, maxPerUser, onMaxPerUser } = options
+  const { name, clock, codec, regenerate, rememberFor, storeTimeout, maxPerUser, onMaxPerUser } = options
   const cookie = new SessionCookie(options, fastify.serializeCookie, fastify.log)
   const hosted = await hostStore(fastify, part, table, connections)
   const store = ownerOf === null ? hosted.store : onlyFields(hosted.store, field => ownerOf(field) === name)
@@ -59,6 +59,7 @@ export async function hostSession (
     clock,
     codec,
     timeouts: options,
+    regenerate,
     rememberFor,
     storeTimeout,
     persistent,

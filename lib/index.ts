@@ -56,7 +56,7 @@ export default sessions
 export { sessions }
 export { defineStore, importDriver, Live } from './define-store.js'
 export type { StoreContext, StoreDefinition, StoreLog, StorePlugin } from './define-store.js'
-export type { Session, SessionData, SessionMembers } from '../types/session.js'
+export type { ResponseCookieOptions, Session, SessionData, SessionMembers } from '../types/session.js'
 export type * from '../types/serializer.js'
 export { requireFresh } from './fresh.js'
 export type * from '../types/store.js'

@@ -1,4 +1,4 @@
-import type { Done, Session, SessionMembers } from '../types/session.js'
+import type { Done, ResponseCookieOptions, Session, SessionMembers } from '../types/session.js'
 import type { RequestSession } from './session.js'
 import { ReservedNameError } from './errors.js'
 
@@ -37,6 +37,7 @@ const members: Record<keyof SessionMembers, Member> = {
   touch: state => (done?: Done) => settle(state.touch(), done),
   reload: state => (done?: Done) => settle(state.reload(), done),
   save: state => (done?: Done) => settle(state.commit(), done),
+  options: state => (cookie: ResponseCookieOptions) => state.options(cookie),
 
   id: state => state.id,
   sessionId: state => state.id,

@@ -71,6 +71,11 @@ export const sessionSchema = Type.Object({
     default: 60,
     description: 'Seconds between two writes that only note activity; at most half of `idleTimeout` counts.'
   }),
+  regenerate: oneOf(['keep', 'clear'], {
+    default: 'keep',
+    description: "What `regenerate()` without keys does with the data. `'clear'` is what @fastify/passport and " +
+      'applications written for @fastify/session count on.'
+  }),
   rememberFor: Type.Number({
     exclusiveMinimum: 0, default: 30 * 86400, description: 'Seconds that `remember()` gives when it is not told.'
   }),

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import type { ResponseCookieOptions } from '../types/session.js'
 import type { ClientInfo, Instant, LoadResult } from '../types/store.js'
 import type { CookieChange, Fate, Intents, Job, SessionSettings, Stored } from './commit.js'
 import { carryOut, decide } from './commit.js'
@@ -40,6 +41,7 @@ export interface RequestSession {
   remember (seconds?: number): Promise<void>
   destroy (): Promise<void>
   touch (): Promise<void>
+  options (cookie: ResponseCookieOptions): void
   commit (failed?: boolean): Promise<void>
   /** From here on the session cannot be changed: the response is on its way. */
   close (): void
@@ -66,6 +68,10 @@ export interface Exchange {
    * where there is no response at all.
    */
   canSetCookie (): boolean
+  /** Other attributes for the cookie. Throws when a browser would refuse it. */
+  override (cookie: ResponseCookieOptions): void
+  /** Whether there are such attributes that the browser has not been told yet. */
+  readonly isOverridden: boolean
   /** Who sent the request, if that is to be kept. */
   client? (): ClientInfo | undefined
   /** Tells the browser. Called again when a later commit changes the cookie again. */
@@ -274,6 +280,11 @@ export class SessionState implements RequestSession, Bond {
   // What takes effect at commit
 
   async regenerate (keys?: readonly string[]): Promise<void> {
+    await this.rotate(keys ?? (this.#settings.regenerate === 'clear' ? [] : undefined))
+  }
+
+  /** A new id; keeps the keys named, or all data. */
+  async rotate (keys?: readonly string[]): Promise<void> {
     await this.#ask(copy => {
       if (keys !== undefined) copy.keepOnly(keys)
       this.#intents = { ...this.#intents, rotate: true }
@@ -317,6 +328,12 @@ export class SessionState implements RequestSession, Bond {
     })
   }
 
+  /** Other attributes of the cookie, for this response. */
+  options (cookie: ResponseCookieOptions): void {
+    this.#assertWritable()
+    this.#exchange.override(cookie)
+  }
+
   /** At once where the session is loaded and nothing is under way. */
   async #ask (effect: (copy: WorkingCopy) => void): Promise<void> {
     this.#assertWritable()
@@ -351,9 +368,18 @@ export class SessionState implements RequestSession, Bond {
       const fate = this.#fate(failed)
       let cookie = await this.#carryOut(fate, failed)
       if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
+      if (!failed) cookie ??= this.#reissued()
       if (cookie !== undefined) this.#exchange.respond(cookie)
       if (this.#gone) this.#giveUp(failed)
     })
+  }
+
+  /** The cookie as it is, when it is to be sent with other attributes. */
+  #reissued (): CookieChange | undefined {
+    if (this.#stored === null || !this.#exchange.isOverridden) return undefined
+    const { token, record: { expiresAt, rememberedUntil } } = this.#stored
+    const persistent = this.#settings.persistent || rememberedUntil !== null
+    return { kind: 'set', token, expiresAt, persistent }
   }
 
   /** Data for a session that was logged out are dropped in silence. That a login failed must be known. */

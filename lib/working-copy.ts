@@ -69,7 +69,7 @@ export class WorkingCopy {
   }
 
   set (key: string, value: unknown): void {
-    if (value === undefined) {
+    if (value === undefined || isEmptyFlash(key, value)) {
       this.delete(key)
       return
     }
@@ -259,6 +259,14 @@ export class WorkingCopy {
     if (baseline instanceof Frozen) return this.#codec.thaw(baseline)
     return baseline === ABSENT ? undefined : baseline
   }
+}
+
+/**
+ * `@fastify/flash` writes an empty object whenever it is read, which would store a session for every visitor.
+ */
+function isEmptyFlash (key: string, value: unknown): boolean {
+  return key === 'flash' && typeof value === 'object' && value !== null &&
+    Object.getPrototypeOf(value) === Object.prototype && Object.keys(value).length === 0
 }
 
 /** A shallow copy without a prototype: `__proto__` and `constructor` are keys like any other. */

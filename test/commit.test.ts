@@ -136,6 +136,8 @@ async function openWorld (
         refusal,
         headersSent: () => sent,
         canSetCookie: () => canSetCookie,
+        override () {},
+        isOverridden: false,
         respond: change => { told.push(change) }
       })
       if (unloaded === undefined) await state.load()
@@ -204,7 +206,14 @@ test('nothing: no call, no cookie', async t => {
     t.strictSame(world.calls, [])
     t.strictSame(told, [])
   }
-  const exchange = { tokens: [token], headersSent: () => false, canSetCookie: () => true, respond () {} }
+  const exchange = {
+    tokens: [token],
+    headersSent: () => false,
+    canSetCookie: () => true,
+    override () {},
+    isOverridden: false,
+    respond () {}
+  }
   const unloaded = new SessionState({} as SessionSettings, exchange)
   await unloaded.commit()
   t.equal(unloaded.isUsed, false)

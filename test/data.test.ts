@@ -199,7 +199,7 @@ test('H8 a field may have a reserved name, and is reached with get(), set() and 
   const visit = await startVisits(t)
   const members: Array<keyof SessionMembers> = [
     'load', 'get', 'set', 'has', 'delete', 'clear', 'keys', 'data', 'toJSON', 'update', 'regenerate', 'login', 'remember',
-    'destroy', 'logout', 'touch', 'reload', 'save', 'isModified', 'isSaved', ...getters
+    'destroy', 'logout', 'touch', 'reload', 'save', 'options', 'isModified', 'isSaved', ...getters
   ]
   const reserved = (key: string) => ({
     code: 'FST_SESSIONS_RESERVED_NAME',

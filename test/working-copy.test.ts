@@ -338,3 +338,18 @@ function equal (actual: Data, expected: Data, what: string): void {
   const [a, b] = [actual, expected].map(data => JSON.stringify(Object.entries(data).sort()))
   if (a !== b) throw new Error(`${what}: ${a}, expected ${b}`)
 }
+
+test('P9 an empty object under flash is nothing; under other keys it is a value', async t => {
+  const copy = new WorkingCopy({})
+  copy.set('flash', {})
+  t.equal(copy.isEmpty(), true)
+  t.equal(copy.isModified(), false)
+  for (const value of [[], null, '', { error: ['wrong'] }]) {
+    copy.set('flash', value)
+    t.strictSame(copy.get('flash'), value)
+  }
+  copy.set('flash', {})
+  t.equal(copy.has('flash'), false)
+  copy.set('other', {})
+  t.strictSame(copy.get('other'), {})
+})

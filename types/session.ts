@@ -16,9 +16,25 @@ export type FieldOf<K extends string> = K extends keyof SessionData ? SessionDat
 /** Called when a verb is done, for code that does not await: `error` is null when it went well. */
 export type Done = (error: Error | null) => void
 
+/** What `options()` takes: attributes of the cookie, as `setCookie` of @fastify/cookie has them. */
+export interface ResponseCookieOptions {
+  /** Seconds; never longer than the session lives. */
+  maxAge?: number
+  /** In place of `maxAge`. */
+  expires?: Date
+  domain?: string
+  path?: string
+  httpOnly?: boolean
+  secure?: boolean | 'auto'
+  /** true: 'strict', false: 'lax'. */
+  sameSite?: boolean | 'strict' | 'lax' | 'none'
+  partitioned?: boolean
+  priority?: 'low' | 'medium' | 'high'
+}
+
 /**
  * The verbs and properties of a session. Their names are reserved: a field of the same name is reached with
- * `get()` and `set()` only. All but `load`, the verbs that return a promise, and `touch` throw
+ * `get()` and `set()` only. All but `load`, `options` and the verbs that return a promise throw
  * `FST_SESSIONS_NOT_LOADED` before the session is loaded.
  */
 export interface SessionMembers {
@@ -65,7 +81,8 @@ export interface SessionMembers {
   : FieldOf<K> | undefined
 
   /**
-   * A new id at commit; the old one is dead then (OWASP ASVS 7.2.4). Keeps all data, or the keys named.
+   * A new id at commit; the old one is dead then (OWASP ASVS 7.2.4). Keeps the keys named. Without keys it
+   * keeps all data, or none with the option `regenerate: 'clear'`.
    */
   regenerate (keys?: readonly string[]): Promise<void>
   regenerate (done: Done): void
@@ -104,6 +121,15 @@ export interface SessionMembers {
    */
   save (): Promise<void>
   save (done: Done): void
+
+  /**
+   * Other cookie options for this response. A stored session's cookie is sent with them, whether it has
+   * changed or not. Names that are not known are ignored. With another `domain` or `path` it is another
+   * cookie to the browser.
+   *
+   * @throws FST_SESSIONS_OPTION when a value is wrong, or when browsers would refuse the cookie
+   */
+  options (cookie: ResponseCookieOptions): void
 
   /**
    * Names the session in logs and lists: SHA-256 of the id in the cookie, which it does not give away. Null
