@@ -1,5 +1,5 @@
-// Compiled by `npm run types` and, with the types of all packages checked, by test/plugins/types.test.ts; never
-// run: the plugins that sit on a session, beside ours.
+// Never run. Compiled by `npm run types` and, with the types of all packages checked, by
+// test/plugins/types.test.ts: the plugins that sit on a session, beside ours.
 import cookie from '@fastify/cookie'
 import csrf from '@fastify/csrf-protection'
 import flash from '@fastify/flash'
@@ -24,7 +24,7 @@ await app.register(passport.initialize())
 await app.register(passport.secureSession())
 await app.register(oauth2, {
   name: 'provider',
-  credentials: { client: { id: 'us', secret: 'between us' }, auth: oauth2.GITHUB_CONFIGURATION },
+  credentials: { client: { id: 'us', secret: 'between us' }, auth: oauth2.default.GITHUB_CONFIGURATION },
   callbackUri: 'http://localhost/callback',
   generateStateFunction: request => {
     request.session.set('state', 'random')
