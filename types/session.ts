@@ -15,6 +15,8 @@ export type FieldOf<K extends string> = K extends keyof SessionData ? SessionDat
 
 /** Called when a verb is done, for code that does not await: `error` is null when it went well. */
 export type Done = (error: Error | null) => void
+/** The same, as the hooks of Fastify have it. */
+export type HookDone = (error?: Error) => void
 
 /** What `options()` takes: attributes of the cookie, as `setCookie` of @fastify/cookie has them. */
 export interface ResponseCookieOptions {
@@ -86,6 +88,7 @@ export interface SessionMembers {
    */
   regenerate (keys?: readonly string[]): Promise<void>
   regenerate (done: Done): void
+  regenerate (done: HookDone): void
   regenerate (keys: readonly string[], done: Done): void
   /**
    * Notes whose session it is. Always comes with a new id; sets `authenticatedAt` and starts the absolute
@@ -105,15 +108,19 @@ export interface SessionMembers {
    */
   destroy (): Promise<void>
   destroy (done: Done): void
+  destroy (done: HookDone): void
   /** The same as `destroy()`. */
   logout (): Promise<void>
   logout (done: Done): void
+  logout (done: HookDone): void
   /** Moves the expiry at commit, whatever `touchInterval` says. */
   touch (): Promise<void>
   touch (done: Done): void
+  touch (done: HookDone): void
   /** Reads the store again; drops what this request has changed since the last commit. */
   reload (): Promise<void>
   reload (done: Done): void
+  reload (done: HookDone): void
   /**
    * Commits now, for what never reaches the end of an ordinary response: before `reply.hijack()`,
    * server-sent events, a long stream. The cookie is on the reply when it resolves. Later changes are
@@ -121,6 +128,7 @@ export interface SessionMembers {
    */
   save (): Promise<void>
   save (done: Done): void
+  save (done: HookDone): void
 
   /**
    * Other cookie options for this response. A stored session's cookie is sent with them, whether it has
