@@ -6,6 +6,7 @@ import { withOptionsTable } from '../scripts/options-table.js'
 
 const root = join(import.meta.dirname, '..')
 const stores = readdirSync(join(root, 'stores')).filter(name => name.endsWith('.md')).map(name => `stores/${name}`)
+const guides = readdirSync(join(root, 'docs')).map(name => `docs/${name}`)
 const pages = stores.filter(name => !name.endsWith('README.md'))
 
 test('the table of options in the README is made of the schema', async t => {
@@ -22,11 +23,11 @@ test('every page of a store has the same headings', async t => {
   }
 })
 
-test('the code in README.md and stores/*.md compiles', async t => {
+test('the code in README.md, docs/*.md and stores/*.md compiles', async t => {
   const folder = join(root, '.tap', 'docs')
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
-  for (const page of ['README.md', ...stores]) {
+  for (const page of ['README.md', ...guides, ...stores]) {
     const blocks = [...readFileSync(join(root, page), 'utf8').matchAll(/^```ts\n([^]*?)^```/gm)]
     blocks.forEach(([, code], index) => {
       writeFileSync(join(folder, `${page.replace(/\W/g, '-')}-${index}.ts`), `${code}\nexport {}\n`)
