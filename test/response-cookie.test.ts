@@ -112,3 +112,28 @@ test('P5 regenerate() without keys keeps nothing with regenerate: clear', async 
     t.same((await visit(old, session => session.data())).json(), {})
   }
 })
+
+test('P5 P6 of several sessions: all, or one part', async t => {
+  const parts = { auth: { fields: ['who', 'principal'] }, rest: {} }
+  const { visit } = await startStage(t, { regenerate: 'clear', sessions: parts })
+  const fill = (session: Session) => { session.set('who', 'ada'); write(session) }
+  const cookies = async () => setCookies(await visit('', fill)).map(line => line.split(';')[0]).join('; ')
+  const agesOf = (lines: string[]) => lines.map(line => `${line.split('=')[0]} ${/Max-Age=\d+/.exec(line)}`).sort()
+
+  const both = await visit(await cookies(), session => session.options({ maxAge: 60 }))
+  t.same(agesOf(setCookies(both)), ['__Host-auth Max-Age=60', '__Host-rest Max-Age=60'])
+  const one = await visit(await cookies(), session => session.part('auth').options({ maxAge: 60 }))
+  t.same(agesOf(setCookies(one)), ['__Host-auth Max-Age=60'])
+
+  for (const [script, kept] of [
+    [session => session.login('ada'), { who: 'ada', n: 1 }],
+    [session => session.part('auth').regenerate(), { n: 1 }],
+    [session => session.regenerate(), {}]
+  ] as Array<[(session: Session) => unknown, object]>) {
+    const response = await visit(await cookies(), async session => {
+      await script(session)
+      return session.data()
+    })
+    t.same(response.json(), kept, 'only regenerate() clears')
+  }
+})
