@@ -101,6 +101,12 @@ test('P6 where the session cannot be written, the cookie cannot be changed', asy
   await visit(session => t.throws(() => session.options({ maxAge: 60 }), { code: 'FST_SESSIONS_NO_STORE' }))
 })
 
+test('P6 nor where there is no response', async t => {
+  const { app, visit } = await startStage(t, {})
+  const session = await app.sessions.fromCookie(cookieOf(await visit('', write)))
+  t.throws(() => session.options({ maxAge: 60 }), { code: 'FST_SESSIONS_DETACHED' })
+})
+
 test('P5 regenerate() without keys keeps nothing with regenerate: clear', async t => {
   const { visit } = await startStage(t, { regenerate: 'clear' })
   const fill = (session: Session) => { write(session); session.set('kept', 1) }
