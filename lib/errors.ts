@@ -36,7 +36,7 @@ export const StoreError = createError<[string, Cause?]>('FST_SESSIONS_STORE',
   'the session store failed: %s', 503)
 /** A commit, or a removal of all sessions of a user, kept losing against others. */
 export const ConflictError = createError<[string]>('FST_SESSIONS_CONFLICT', '%s', 503)
-/** A login, or whatever else comes with a new id, of a session that another request has ended or rotated. */
+/** A `login()` or `remember()` of a session that another request has ended or given a new id. */
 export const GoneError = createError<[]>('FST_SESSIONS_GONE',
   'the session was ended or got another id while this request ran; nothing of this request was saved', 409)
 /** `maxPerUser` is reached, with `onMaxPerUser: 'refuse'`. */

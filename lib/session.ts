@@ -384,9 +384,9 @@ export class SessionState implements RequestSession, Bond {
 
   /** Data for a session that was logged out are dropped in silence. That a login failed must be known. */
   #giveUp (failed: boolean): void {
-    const { rotate } = this.#intents
+    const { login, rememberedUntil } = this.#intents
     this.#intents = noIntents
-    if (rotate && !failed) throw new GoneError()
+    if ((login !== null || rememberedUntil !== null) && !failed) throw new GoneError()
   }
 
   /** From here on the session cannot be changed: the response is on its way. */

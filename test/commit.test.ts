@@ -546,7 +546,7 @@ test('rotate: gone whenever the old record goes, and nothing is left behind', as
     const visit = await world.request(token)
     for (const [verb, meddle] of faults) world.fault(verb, () => meddle(world, token))
     await visit.state.regenerate()
-    await t.rejects(visit.state.commit(), isLost)
+    await visit.state.commit()
     await isGone(t, visit, world)
     t.equal(await world.count(), 0, name)
   }

@@ -11,7 +11,8 @@ export async function startApp (
   t: Teardown, options: SessionOptions, routes: (app: FastifyInstance) => unknown,
   server: FastifyServerOptions = {}
 ): Promise<FastifyInstance> {
-  const app = Fastify(server) as FastifyInstance
+  // On a busy machine the first import of a store takes longer than Fastify waits.
+  const app = Fastify({ pluginTimeout: 60_000, ...server }) as FastifyInstance
   t.teardown(() => app.close())
   await app.register(cookie)
   await app.register(sessions, options)

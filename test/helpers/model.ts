@@ -116,9 +116,9 @@ export class ModelRequest {
   }
 
   commit (failed: boolean): void {
-    const rotates = this.#rotates
+    const logsIn = this.#login !== null
     this.#carryOut(failed)
-    this.isLost = this.#isGone && rotates && !failed
+    this.isLost = this.#isGone && logsIn && !failed
     if (!this.#isGone) return
     this.#rotates = this.#touches = false
     this.#login = null
