@@ -25,6 +25,9 @@ export const ForeignFieldError = createError<[string, string]>('FST_SESSIONS_FOR
 /** A value that the codec cannot carry. */
 export const ValueError = createError<[string, string, Cause?]>('FST_SESSIONS_VALUE',
   'the session cannot carry %s: it is %s', 500, TypeError)
+/** The data do not fit the option `schema`. */
+export const SchemaError = createError<[string, string]>('FST_SESSIONS_SCHEMA',
+  'the session does not fit its schema: %s: %s', 500, TypeError)
 /** The encoded session is larger than `maxSize`. */
 export const TooLargeError = createError<[number, number]>('FST_SESSIONS_TOO_LARGE',
   'the session takes %d bytes, more than the %d that are allowed; see the option maxSize', 500, RangeError)

@@ -1,6 +1,7 @@
 import type { SessionDraft, SessionRecord, StoredRecord } from '../types/store.js'
 import type { Clock } from './clock.js'
-import type { Codec } from './codec.js'
+import type { Codec, Content } from './codec.js'
+import type { DataSchema } from './data-schema.js'
 import type { Timeouts } from './lifetime.js'
 import type { Sealer } from './seal.js'
 import { CorruptError, TooLargeError } from './errors.js'
@@ -10,6 +11,8 @@ import { absoluteEnd } from './lifetime.js'
 export interface RecordSettings extends Timeouts {
   clock: Clock
   codec: Codec
+  /** Null: any data. */
+  schema: DataSchema | null
   /** Bytes that an encoded session may take. */
   maxSize: number
   onCorrupt: 'ignore' | 'throw'
@@ -19,7 +22,7 @@ export interface RecordSettings extends Timeouts {
 export interface Records {
   /**
    * @param bound what the record belongs to, its key: a sealed one opens only with the same
-   * @throws FST_SESSIONS_TOO_LARGE
+   * @throws FST_SESSIONS_TOO_LARGE, FST_SESSIONS_SCHEMA
    */
   write (draft: SessionDraft, bound: string): StoredRecord
   /** The session, or why it is none. Throws FST_SESSIONS_CORRUPT where the option `onCorrupt` says so. */
@@ -30,10 +33,11 @@ const generateVersion = randomIds(9)
 
 /** @param sealer null: what is stored is not encrypted */
 export function createRecords (settings: RecordSettings, sealer: Sealer | null): Records {
-  const { clock, codec, maxSize, onCorrupt } = settings
+  const { clock, codec, schema, maxSize, onCorrupt } = settings
 
   return {
     write (draft, bound) {
+      schema?.assertFits(draft.data)
       const encoded = codec.encode(draft)
       const size = Buffer.byteLength(encoded)
       if (size > maxSize) throw new TooLargeError(size, maxSize)
@@ -42,8 +46,7 @@ export function createRecords (settings: RecordSettings, sealer: Sealer | null):
     },
 
     read (stored, bound) {
-      const encoded = opened(stored.value, bound)
-      const content = encoded === null ? null : codec.decode(encoded)
+      const content = decoded(stored.value, bound)
       if (content === null) {
         if (onCorrupt === 'throw') throw new CorruptError()
         return 'corrupt'
@@ -52,6 +55,14 @@ export function createRecords (settings: RecordSettings, sealer: Sealer | null):
       if (clock.now() >= expiresAt) return 'expired'
       return { ...content, expiresAt, version: stored.version }
     }
+  }
+
+  function decoded (value: string | Uint8Array, bound: string): Content | null {
+    const encoded = opened(value, bound)
+    const content = encoded === null ? null : codec.decode(encoded)
+    if (content === null || schema === null) return content
+    const data = schema.fitted(content.data)
+    return data === null ? null : { ...content, data }
   }
 
   /** Sealed or not is the configuration's to say, never the record's. */

@@ -1,11 +1,13 @@
 import { Type } from '@sinclair/typebox'
-import type { Static, TUnsafe } from '@sinclair/typebox'
+import type { Static, TObject, TUnsafe } from '@sinclair/typebox'
 import type { Serializer } from '../types/serializer.js'
 import type { Clock } from './clock.js'
 import type { Codec } from './codec.js'
+import type { DataSchema, Migrate } from './data-schema.js'
 import type { StorePlugin } from './define-store.js'
 import { systemClock } from './clock.js'
 import { codecOf } from './codec.js'
+import { dataSchema, isObjectSchema } from './data-schema.js'
 import { isStorePlugin } from './define-store.js'
 import { OptionError } from './errors.js'
 import { checkedIds, randomIds } from './id.js'
@@ -109,6 +111,10 @@ export const sessionSchema = Type.Object({
     'an object with a name of 1 to 40 characters and the functions serialize and deserialize', isSerializer,
     'Carries the data in place of JSON: `{ name, serialize, deserialize }`.'
   )),
+  schema: Type.Optional(Live<TObject>('a TypeBox schema made with Type.Object()', isObjectSchema,
+    'What the data have to be, checked when they are read and written. Any field may be absent.')),
+  migrate: Type.Optional(Live<Migrate>('a function', isFunction,
+    'Makes data that fit of stored ones that do not fit `schema`; without it they are corrupt.')),
   maxSize: Type.Integer({ minimum: 256, default: 65536, description: 'Bytes that an encoded session may take.' }),
   onCorrupt: oneOf(['ignore', 'throw'], {
     default: 'ignore', description: 'What a record that cannot be decoded is: no session, or an error.'
@@ -132,13 +138,15 @@ type Checked = Readonly<Static<typeof sessionSchema>>
 export type CookieOptions = Readonly<Static<typeof cookieSchema>>
 /** The options as a user writes them, but for those whose types the composition root knows better. */
 export type SessionFields = Partial<Omit<Static<typeof sessionSchema>, 'store' | 'cookie' | 'sessions'>>
+type Replaced = 'secret' | 'store' | 'generateId' | 'clock' | 'serializer' | 'schema' | 'migrate'
 /** Checked options, with what follows from them. */
-export interface CheckedOptions extends Omit<Checked, 'secret' | 'store' | 'generateId' | 'clock' | 'serializer'> {
+export interface CheckedOptions extends Omit<Checked, Replaced> {
   store: StorePlugin | StoreByName
   secrets: ReadonlyArray<Secret> | null
   generateId: () => string
   clock: Clock
   codec: Codec
+  schema: DataSchema | null
 }
 
 /**
@@ -150,9 +158,12 @@ export function checkSessionOptions (received: unknown, label = 'session'): Chec
     throw new OptionError(`${label} option secret was given, but is undefined; is an environment variable missing? ` +
       'Leave the option out for ids without a signature')
   }
-  const { secret, serializer, ...options } = checkOptions(sessionSchema, received, label)
+  const { secret, serializer, schema, migrate, ...options } = checkOptions(sessionSchema, received, label)
   if (options.encryption && secret === undefined && options.sessions === undefined) {
     throw new OptionError(`${label} option encryption needs the option secret`)
+  }
+  if (migrate !== undefined && schema === undefined) {
+    throw new OptionError(`${label} option migrate needs the option schema`)
   }
   const generateId = options.generateId === undefined
     ? randomIds(options.idBytes)
@@ -165,7 +176,8 @@ export function checkSessionOptions (received: unknown, label = 'session'): Chec
     secrets: secret === undefined ? null : [secret].flat(),
     generateId,
     clock: options.clock ?? systemClock,
-    codec: codecOf(serializer)
+    codec: codecOf(serializer),
+    schema: dataSchema(schema, migrate)
   })
 }
 

@@ -103,7 +103,7 @@ async function openWorld (
   const store = keyedStore(faulty, {
     name: 'session',
     clock,
-    records: createRecords({ ...all, clock, codec: jsonCodec, maxSize: 65536, onCorrupt: 'ignore' }, null),
+    records: createRecords({ ...all, clock, codec: jsonCodec, schema: null, maxSize: 65536, onCorrupt: 'ignore' }, null),
     generateId: randomIds(32),
     signer: null,
     storeTimeout,

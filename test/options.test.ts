@@ -67,6 +67,8 @@ const table: Array<[option: string, expected: string, wrongs: Array<[value: unkn
   ['maxPerUser', 'a whole number of at least 1', [[0, '0'], [1.5, '1.5'], [null, 'null']]],
   ['onMaxPerUser', "'evict' or 'refuse'", [['throw', "'throw'"]]],
   ['metadata', flag, [['ip', "'ip'"]]],
+  ['schema', 'a TypeBox schema made with Type.Object()', [[{}, 'an object'], [true, 'true']]],
+  ['migrate', 'a function', [[{}, 'an object']]],
   ['sessions', 'an object of sessions by their names', [
     [null, 'null'], [[], 'an array of 0'], [{}, 'an object'], [{ a: null }, 'an object'], ['a', 'a string of 1 characters']
   ]],
@@ -115,8 +117,9 @@ test('F2 defaults are filled in; what is kept is a frozen copy; the received obj
   const received = Object.freeze({ cookie: Object.freeze({ path: '/app' }), idleTimeout: undefined, load: 'eager' })
   const checked = checkSessionOptions(received)
   t.strictSame(received, { cookie: { path: '/app' }, idleTimeout: undefined, load: 'eager' })
-  const { generateId, clock, codec, ...rest } = checked
+  const { generateId, clock, codec, schema: dataSchema, ...rest } = checked
   t.strictSame(rest, {
+  t.equal(dataSchema, null)
     load: 'eager',
     idleTimeout: 1800,
     absoluteTimeout: 43200,
