@@ -59,7 +59,7 @@ export const sessionSchema = Type.Object({
   )),
   secret: Type.Optional(Live<Secret | Secret[]>(
     `a string or buffer of at least ${MIN_SECRET_BYTES} bytes, or an array of them`, isSecrets,
-    `Signs the id in the cookie, and seals; at least ${MIN_SECRET_BYTES} bytes. Of an array the first signs and all verify. ` +
+    `Signs the id in the cookie, or seals it; at least ${MIN_SECRET_BYTES} bytes. Of an array the first signs and all verify. ` +
     'Default: the id is not signed.'
   )),
   load: oneOf(['lazy', 'eager'], {

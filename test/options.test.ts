@@ -259,6 +259,7 @@ test('what looks like a URL is not shown: it may carry a password', async t => {
 })
 
 test('F2 every built-in store can be named', async t => {
+  const secret = 'x'.repeat(32)
   const backend = await memoryBackend()
   const named = {
     memory: {},
@@ -273,10 +274,11 @@ test('F2 every built-in store can be named', async t => {
     elasticsearch: {},
     firestore: { projectId: 'a-project' },
     datastore: { projectId: 'a-project' },
-    express: { store: { get () {}, set () {}, destroy () {} } }
+    express: { store: { get () {}, set () {}, destroy () {} } },
+    cookie: {}
   }
   for (const [type, options] of Object.entries(named)) {
-    await t.resolves(startApp(t, { store: { type, ...options } }, () => {}), type)
+    await t.resolves(startApp(t, { secret, store: { type, ...options } }, () => {}), type)
   }
   const { message } = await startApp(t, { store: { type: 'none' } }, () => {}).catch(error => error)
   for (const type of Object.keys(named)) t.match(message, type)
