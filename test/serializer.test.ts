@@ -23,11 +23,14 @@ const tagged: SerializerOf<string> = {
     if (typeof original === 'bigint') return { $bigint: String(original) }
     return item
   }),
-  deserialize: text => JSON.parse(text, (_key, item) => {
-    if (item?.$date !== undefined) return new Date(item.$date)
-    if (item?.$map !== undefined) return new Map(item.$map)
-    return item?.$bigint === undefined ? item : BigInt(item.$bigint)
-  })
+  deserialize (text) {
+    if (typeof text !== 'string') throw new TypeError('text is what it made')
+    return JSON.parse(text, (_key, item) => {
+      if (item?.$date !== undefined) return new Date(item.$date)
+      if (item?.$map !== undefined) return new Map(item.$map)
+      return item?.$bigint === undefined ? item : BigInt(item.$bigint)
+    })
+  }
 }
 
 const draft: SessionDraft = {

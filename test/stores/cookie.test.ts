@@ -256,6 +256,7 @@ test('K12 what was sealed or signed for another session, purpose or key is nothi
 })
 
 test('K12 M4 values of two sealed sessions cannot be swapped', async t => {
+  const rejected = watch(t, 'rejected')
   const { visit } = await startStage(t, {
     secret, sessions: { auth: { store, fields: ['role'] }, shop: { store, fields: 'rest' } }
   })
@@ -267,6 +268,7 @@ test('K12 M4 values of two sealed sessions cannot be swapped', async t => {
   t.strictSame((await visit(`${auth}; ${shop}`, read)).json(), { role: 'guest', cart: ['tea'] })
   const swapped = `__Host-auth=${tokenOf(shop)}; __Host-shop=${tokenOf(auth)}`
   t.strictSame((await visit(swapped, read)).json(), {})
+  t.strictSame(rejected.map(({ session, reason }) => `${session} ${reason}`).sort(), ['auth signature', 'shop signature'])
 })
 
 test('M11 no session can be bound to one that has no id', async t => {
