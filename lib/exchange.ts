@@ -182,6 +182,7 @@ export class HttpExchange implements Exchange, Held {
 
 /** No request and no response: what a Cookie header says is all there is. */
 export class DetachedExchange implements Exchange, Held {
+  readonly isDetached = true
   readonly tokens: readonly string[]
   readonly refusal: (() => Error) | undefined
   readonly isOverridden = false

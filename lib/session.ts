@@ -61,6 +61,8 @@ export interface Exchange {
   readonly tokens: readonly string[]
   /** Why this request may not write, if it may not. */
   readonly refusal?: () => Error
+  /** There is no response. */
+  readonly isDetached?: boolean
   /** Whether it is too late to tell the browser something. */
   headersSent (): boolean
   /**
@@ -425,8 +427,9 @@ export class SessionState implements RequestSession, Bond {
     if (fate === 'nothing') return undefined
     const isNewId = fate === 'create' || fate === 'rotate'
     if (isNewId || this.#settings.store.tokenIsRecord) {
-      if (fate === 'touch' && this.#exchange.headersSent()) return undefined
-      if (this.#exchange.headersSent()) throw new HeadersSentError()
+      const isLate = this.#exchange.headersSent()
+      if (fate === 'touch' && (isLate || this.#exchange.isDetached)) return undefined
+      if (isLate) throw new HeadersSentError()
       // A session under an id that the browser never learns would only fill the store.
       if (!this.#exchange.canSetCookie()) return undefined
     }

@@ -43,10 +43,12 @@ async function stored (backend: SessionBackend, cookie: string): Promise<StoredR
 }
 
 /** Puts another value in the place of a session's. */
-async function replace (backend: SessionBackend, cookie: string, value: string | Uint8Array): Promise<void> {
+async function replace (
+  backend: SessionBackend, cookie: string, value: string | Uint8Array, principal: string | null = null
+): Promise<void> {
   const { expiresAt, version } = await stored(backend, cookie)
   const record = { value, expiresAt, version: `${version}2` }
-  await backend.update(keyOf(cookie), record, { principal: null, createdAt: 0 }, version)
+  await backend.update(keyOf(cookie), record, { principal, createdAt: 0 }, version)
 }
 
 test('D3 encryption needs a secret', async t => {
@@ -85,6 +87,19 @@ test('D3 S19 the store holds bytes that show nothing; the user index stays plain
   const listed = []
   for await (const { key } of backend.keysOf!('ada@example.com')) listed.push(key)
   t.strictSame(listed, [keyOf(cookie)])
+})
+
+test('D3 U1 what is known of the client is sealed with the rest, and listed', async t => {
+  const { backend, open } = await shared()
+  const { app, visit } = await open(t, { metadata: true })
+  const login = (agent: string) => visit('', session => session.login('ada'), { headers: { 'user-agent': agent } })
+  const cookie = cookieOf(await login('Confidential/1.0'))
+  const other = cookieOf(await login('Other/1.0'))
+  t.notOk(Buffer.from((await stored(backend, cookie)).value).includes('Confidential'))
+  const agents = async () => (await app.sessions.listByUser('ada')).map(({ userAgent }) => userAgent).sort()
+  t.strictSame(await agents(), ['Confidential/1.0', 'Other/1.0'])
+  await replace(backend, cookie, (await stored(backend, other)).value, 'ada')
+  t.strictSame(await agents(), ['Other/1.0'], 'the record of another key counts for nothing')
 })
 
 test('D3 every write seals anew, also what is equal', async t => {

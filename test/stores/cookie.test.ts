@@ -407,6 +407,33 @@ test('L17 saved before the headers leave, the cookie is on the reply; after that
   t.strictSame([streamed.statusCode, setCookies(streamed)], [200, []], 'activity alone is not worth an error')
 })
 
+test('H10 outside a route a sealed session can be read, and not changed', async t => {
+  const clock = new TestClock()
+  const { app, visit } = await start(t, { clock, secret: [secret, older] })
+  const { visit: old } = await start(t, { clock, secret: older })
+  for (const cookie of [cookieOf(await visit('', count)), cookieOf(await old('', count))]) {
+    const session = await app.sessions.fromCookie(cookie)
+    t.strictSame(session.data(), { visits: 1 })
+    await session.touch()
+    await session.save()
+    session.set('visits', 2)
+    await t.rejects(session.save(), { code: 'FST_SESSIONS_DETACHED' })
+    const other = await app.sessions.fromCookie(cookie)
+    await other.destroy()
+    await t.rejects(other.save(), { code: 'FST_SESSIONS_DETACHED' })
+  }
+})
+
+test('U6 what needs a store that keeps something is an error that names this one', async t => {
+  const { app } = await start(t)
+  const unable = { code: 'FST_SESSIONS_ABILITY', message: /\bcookie\b/ }
+  await t.rejects(app.sessions.listByUser('ada'), unable)
+  await t.rejects(app.sessions.destroyByUser('ada'), unable)
+  await t.rejects(app.sessions.destroy('x'.repeat(43)), unable)
+  await t.rejects(app.sessions.count(), unable)
+  await t.rejects(start(t, { maxPerUser: 3 }), { code: 'FST_SESSIONS_OPTION', message: /; cookie does not$/ })
+})
+
 test('K7 where the browser would not keep the cookie nothing is sent, and nothing fails', async t => {
   const { visit } = await start(t)
   const headers = { host: 'example.com' }
