@@ -6,6 +6,7 @@ import type { Clock } from './clock.js'
 import type { Codec } from './codec.js'
 import type { SessionEvent } from './diagnostics.js'
 import type { Timeouts } from './lifetime.js'
+import type { InTurn } from './turns.js'
 import type { UserLimit } from './user-limit.js'
 import type { Data, WorkingCopy } from './working-copy.js'
 import { publish, traced } from './diagnostics.js'
@@ -29,6 +30,8 @@ export interface SessionSettings {
   readonly persistent: boolean
   /** Absent: a user may have any number of sessions. */
   readonly limit?: UserLimit
+  /** Those that lost against another write wait for each other here, before they try again. */
+  readonly contenders: InTurn
   /** Waited for before the store closes. */
   readonly track: <T>(commit: Promise<T>) => Promise<T>
 }
@@ -49,6 +52,8 @@ export interface Intents {
   readonly login: { readonly principal: string, readonly at: Instant } | null
   readonly rememberedUntil: Instant | null
 }
+
+const LOST_AGAIN = 'the session was changed by other requests again and again; nothing of this request was saved'
 
 /** What a commit amounts to. */
 export type Fate =
@@ -226,28 +231,30 @@ async function destroy (job: Job, stored: Stored): Promise<Outcome> {
 
 /**
  * Repeats a conditional write until nobody has written in between: reads what the others wrote, and applies
- * this request's changes to it again.
+ * this request's changes to it again. Those of one process take turns at that: fifty at once would make each
+ * other fail again and again.
  */
 async function contend (
   job: Job, stored: Stored, data: Data,
   write: (data: Data, record: Stored['record']) => Promise<Outcome | 'conflict' | 'missing'>
 ): Promise<Outcome> {
-  const { store, storeTimeout } = job.settings
+  const { store, storeTimeout, contenders } = job.settings
   const deadline = performance.now() + storeTimeout * 1000
-  let record = stored.record
-  for (let tries = 0; performance.now() < deadline; tries++) {
-    const outcome = await write(data, record)
-    if (outcome === 'missing') return gone(job, stored)
-    if (outcome !== 'conflict') return outcome
+  let outcome = await write(data, stored.record)
+  for (let tries = 0; outcome === 'conflict'; tries++) {
     report(job, 'conflict', stored.handle)
+    if (performance.now() > deadline) throw new ConflictError(LOST_AGAIN)
     if (tries > 0) await pause(Math.random() * Math.min(2 ** tries, 64))
-    const latest = await store.load(stored.token)
-    if (!('record' in latest)) return gone(job, stored)
-    record = latest.record
-    data = job.failed ? latest.record.data : job.copy.rebase(latest.record.data)
+    outcome = await contenders(stored.token, again)
   }
-  throw new ConflictError('the session was changed by other requests again and again; ' +
-    'nothing of this request was saved')
+  return outcome === 'missing' ? gone(job, stored) : outcome
+
+  async function again () {
+    const latest = await store.load(stored.token)
+    if (!('record' in latest)) return 'missing'
+    const { data, ...record } = latest.record
+    return write(job.failed ? data : job.copy.rebase(data), record)
+  }
 }
 
 /**

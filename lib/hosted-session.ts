@@ -11,6 +11,7 @@ import { DetachedExchange, HttpExchange, SessionCookie } from './exchange.js'
 import { onlyFields } from './fields.js'
 import { SessionState } from './session.js'
 import { hostStore } from './store-host.js'
+import { inTurn } from './turns.js'
 import { createUserLimit } from './user-limit.js'
 import { createUserSessions } from './users.js'
 
@@ -64,6 +65,7 @@ export async function hostSession (
     storeTimeout,
     persistent,
     limit,
+    contenders: inTurn(),
     track: hosted.track
   }
 

@@ -5,7 +5,7 @@ import type { CookieChange, Fate, Intents, Job, SessionSettings, Stored } from '
 import { carryOut, decide } from './commit.js'
 import type { SessionTrace } from './diagnostics.js'
 import { publish, traced } from './diagnostics.js'
-import { GoneError, HeadersSentError, NotLoadedError } from './errors.js'
+import { GoneError, HeadersSentError, NotLoadedError, StoreError } from './errors.js'
 import { touchIsDue, wholeInstant } from './lifetime.js'
 import { show } from './options.js'
 import type { Data } from './working-copy.js'
@@ -460,6 +460,8 @@ export class SessionState implements RequestSession, Bond {
       return outcome.cookie
     } catch (error) {
       if (saves) copy.restore()
+      // That activity could not be noted is told by the event `failure`, and no reason to refuse a read.
+      if (fate === 'touch' && !this.#intents.touch && error instanceof StoreError) return undefined
       throw error
     }
   }

@@ -9,6 +9,7 @@ import { randomIds, sha256 } from '../lib/id.js'
 import { keyedStore } from '../lib/keyed-store.js'
 import { createRecords } from '../lib/records.js'
 import { SessionState } from '../lib/session.js'
+import { inTurn } from '../lib/turns.js'
 import { TestClock } from '../lib/testing/clock.js'
 import { around, memoryBackend } from './helpers/backends.js'
 import { watch } from './helpers/stage.js'
@@ -118,6 +119,7 @@ async function openWorld (
     rememberFor: 1000,
     storeTimeout,
     persistent: false,
+    contenders: inTurn(),
     track: commit => commit,
     ...settings
   }
@@ -471,15 +473,21 @@ test('L10 touch: not after a server error that drops changes', async t => {
   t.strictSame((await world.stored(token))?.data, { a: 1 })
 })
 
-test('touch: gone, or failed and tried again', async t => {
+test('touch: gone, or failed and tried again; only one that was asked for fails the request', async t => {
   const world = await openWorld({}, impatient)
   const token = await world.begin({ a: 1 })
   world.clock.advance(100)
   const { state, told } = await world.request(token)
+  const failures = watch(t, 'failure')
   for (const fault of ['fail', 'silence'] as const) {
     world.fault('touch', fault)
-    await t.rejects(state.commit(), storeFails)
+    await state.commit()
+    const asking = await world.request(token)
+    await asking.state.touch()
+    world.fault('touch', fault)
+    await t.rejects(asking.state.commit(), storeFails)
   }
+  t.equal(failures.length, 4)
   world.calls.length = 0
   await state.commit()
   t.strictSame(world.calls, ['touch'])
