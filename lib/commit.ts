@@ -220,8 +220,8 @@ async function admit (
   { settings, intents, failed }: Job, written: WrittenSession, { principal, createdAt }: SessionDraft,
   previous?: Stored
 ): Promise<void> {
-  if (settings.limit === undefined || intents.login === null || failed || written.handle === null) return
-  await settings.limit.admit(principal!, { key: written.handle, createdAt }, previous?.handle ?? null)
+  if (settings.limit === undefined || intents.login === null || failed) return
+  await settings.limit.admit(principal!, { key: written.handle!, createdAt }, previous?.handle ?? null)
 }
 
 async function destroy (job: Job, stored: Stored): Promise<Outcome> {

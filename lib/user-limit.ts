@@ -31,9 +31,10 @@ type Place = Pick<IndexedKey, 'key' | 'createdAt'>
  * more than `max` when the responses have left, whatever the order. To count first and store then would let
  * two logins into the last place.
  *
- * All processes order the sessions alike, so that logins at the same time remove the same ones. Two refusals
- * at the last place are possible, two admissions are not. While the id of a session is exchanged its user
- * has one more for a moment; a login just then may end one too many, never one too few.
+ * All processes order the sessions alike, those of one millisecond by their handles, so that logins at the
+ * same time remove the same ones. Two refusals at the last place are possible, two admissions are not. While
+ * the id of a session is exchanged its user has one more for a moment; a login just then may end one too
+ * many, never one too few.
  */
 export function createUserLimit (index: SessionIndex, settings: UserLimitSettings): UserLimit {
   const { name, max, whenFull } = settings

@@ -385,6 +385,11 @@ test('D2 the codec reads what it wrote, and nothing else', async t => {
       { principal: 1 }, { principal: undefined }, { boundTo: 1 }
     ].map(change => JSON.stringify({ ...record, ...change }))
   ]) t.equal(jsonCodec.decode(wrong), null, wrong)
+  const client = { ip: '::1', userAgent: '' }
+  t.strictSame(jsonCodec.decode(jsonCodec.encode({ ...draft, client })), { ...content, client })
+  for (const wrong of [null, 'x', {}, { ip: '::1' }, { ip: 1, userAgent: '' }]) {
+    t.strictSame(jsonCodec.decode(JSON.stringify({ ...record, client: wrong })), content)
+  }
   t.equal(jsonCodec.assertCarriable(undefined, 'x'), undefined)
 })
 

@@ -114,7 +114,8 @@ export function userStories ({ test, name, store, index = 'exact' }: UserStories
     assert.equal(await app.sessions.destroyByUser('ada'), 0)
   })
 
-  story('U3 the list follows rotation, another user and the log-out', {}, async ({ visit, logIn, who, handles }) => {
+  story('U3 the list follows rotation, another user and the log-out', {}, async scene => {
+    const { visit, logIn, who, handles } = scene
     const cookie = await logIn('ada')
     const rotated = cookieOf(await visit(cookie, session => session.regenerate().then(() => 'done')))
     assert.deepEqual(await handles('ada'), [(await who(rotated)).id])
