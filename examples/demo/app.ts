@@ -42,6 +42,12 @@ const cartForm = {
   properties: { item: { type: 'string', enum: catalogue } }
 }
 
+const deviceForm = {
+  type: 'object',
+  required: ['device'],
+  properties: { device: { type: 'string', maxLength: 43 } }
+}
+
 const securityHeaders = {
   'content-security-policy':
     "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; " +
@@ -70,7 +76,8 @@ export async function buildDemo (options: DemoOptions): Promise<FastifyInstance>
   app.setNotFoundHandler((_request, reply) => reply.code(404).type('text/html; charset=utf-8').send(errorPage(404)))
 
   await app.register(cookie)
-  await app.register(sessions, { store, secret })
+  // What the list of log-ins shows of each.
+  await app.register(sessions, { store, secret, metadata: true })
   app.get('/style.css', { config: { session: false } }, async (_request, reply) => {
     return reply.type('text/css; charset=utf-8').send(style)
   })
@@ -86,7 +93,10 @@ async function pages (app: FastifyInstance, { storeName }: { storeName: string }
     session.update('visits', (count = 0) => count + 1)
     // The commit would come with the response. It comes now because the page shows what is stored.
     await session.save()
-    return reply.type('text/html; charset=utf-8').send(mainPage(session, storeName))
+    const devices = session.principal === null
+      ? []
+      : await app.sessions.listByUser(session.principal, { current: session })
+    return reply.type('text/html; charset=utf-8').send(mainPage(session, devices, storeName))
   })
 
   app.post<{ Body: { name: string, remember?: string } }>(
@@ -103,6 +113,22 @@ async function pages (app: FastifyInstance, { storeName }: { storeName: string }
   app.post('/logout', async (request, reply) => {
     await request.session.logout()
     return reply.redirect('/', 303)
+  })
+
+  const endDevice = { schema: { body: deviceForm } }
+  app.post<{ Body: { device: string } }>('/devices/end', endDevice, async (request, reply) => {
+    const { device } = request.body
+    const { principal } = await request.session.load()
+    const own = principal === null ? [] : await app.sessions.listByUser(principal)
+    // Whoever knows a handle may not end the session of another user.
+    if (own.some(({ handle }) => handle === device)) await app.sessions.destroy(device)
+    return reply.redirect('/#devices', 303)
+  })
+
+  app.post('/devices/end-others', async (request, reply) => {
+    const session = await request.session.load()
+    if (session.principal !== null) await app.sessions.destroyByUser(session.principal, { except: session })
+    return reply.redirect('/#devices', 303)
   })
 
   // update() and not a plain assignment: two clicks at once are two items.

@@ -1,4 +1,5 @@
-import type { Session } from 'fastify-sessions'
+import type { Session, UserSession } from 'fastify-sessions'
+import { deviceName } from './device-name.js'
 import { html } from './html.js'
 import type { Html } from './html.js'
 
@@ -11,7 +12,7 @@ export interface RecentRequest {
 
 export const catalogue = ['Bread', 'Coffee', 'Pears', 'Postcard']
 
-export function mainPage (session: Session, storeName: string): string {
+export function mainPage (session: Session, devices: readonly UserSession[], storeName: string): string {
   const { principal, authenticatedAt, visits = 0, cart = [], recent = [] } = session
   return layout('Sessions demo', html`
     <header>
@@ -25,6 +26,7 @@ export function mainPage (session: Session, storeName: string): string {
       ${cartSection(cart)}
       ${facts(session, storeName)}
       ${recentRequests(recent)}
+      ${devices.length > 0 && deviceList(devices)}
     </main>`)
 }
 
@@ -54,6 +56,29 @@ function loggedIn (principal: string, since: number | null): Html {
     </form>
     <p class="note">Logging out removes the session from the store. A copy of the cookie is worth nothing then.</p>
   </section>`
+}
+
+function deviceList (devices: readonly UserSession[]): Html {
+  return html`
+  <section aria-labelledby="devices" class="devices">
+    <h2 id="devices">Where you are logged in</h2>
+    <form method="post" action="/devices/end">
+      <ul>${devices.map(device)}</ul>
+    </form>
+    <form method="post" action="/devices/end-others">
+      <button${devices.length === 1 && html` disabled`}>Log out everywhere else</button>
+    </form>
+    <p class="note">Each is a session in the store. Ending one takes it out of there; its browser notices with its next request.</p>
+  </section>`
+}
+
+function device ({ handle, ip, userAgent = '', createdAt, lastSeenAt, current }: UserSession): Html {
+  const name = deviceName(userAgent)
+  return html`
+        <li><span><strong>${name}</strong> ${current && html`<em>this one</em>`}
+            <span class="quiet">${ip}, since ${moment(createdAt)}${
+              lastSeenAt !== undefined && html`, last used ${moment(lastSeenAt)}`}</span></span>
+          ${!current && html`<button name="device" value="${handle}" aria-label="End: ${name}">End</button>`}</li>`
 }
 
 function cartSection (cart: readonly string[]): Html {

@@ -1,8 +1,10 @@
 import { test } from 'tap'
 import type { DemoOptions } from '../../examples/demo/app.js'
 import { buildDemo } from '../../examples/demo/app.js'
+import { deviceName } from '../../examples/demo/device-name.js'
 import { settings } from '../../examples/demo/settings.js'
 import { createClient } from '../../lib/testing/client.js'
+import type { Client } from '../../lib/testing/client.js'
 import { gated, memoryBackend } from '../helpers/backends.js'
 import { read } from './demo-process.js'
 
@@ -43,6 +45,49 @@ test('clicks at the same time all count', async t => {
     await Promise.all(clicks)
     t.equal(read((await get()).body).cart.Bread, expected, path)
   }
+})
+
+test('each log-in is in the list of its user, and of nobody else, who could end it', async t => {
+  const { app, get, post } = await open(t)
+  const [phone, mallory] = [createClient(app), createClient(app)]
+  const send = (client: Client, url: string, payload: string, agent = '') =>
+    client.inject({ method: 'POST', url, payload, headers: { ...form, 'user-agent': agent } })
+  await post('/login', 'name=Ada', { 'user-agent': 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0' })
+  t.match((await get()).body, /<button disabled>Log out everywhere else/)
+  await send(phone, '/login', 'name=Ada', '<b>curl</b>')
+  await send(mallory, '/login', 'name=Mallory')
+
+  const { body } = await get()
+  t.match(body, /<strong>Firefox on Linux<\/strong>\s+<em>this one<\/em>/)
+  t.match(body, '<strong>&lt;b&gt;curl&lt;/b&gt;</strong>')
+  const devices = [...body.matchAll(/name="device" value="([\w-]{43})"/g)].map(([, handle]) => handle)
+  t.equal(devices.length, 1, 'the other one')
+  t.notMatch((await mallory.inject('/')).body, devices[0])
+
+  await send(mallory, '/devices/end', `device=${devices[0]}`)
+  t.equal(read((await phone.inject('/')).body).principal, 'Ada', 'a handle alone ends nothing')
+  await send(createClient(app), '/devices/end', `device=${devices[0]}`)
+  await send(createClient(app), '/devices/end-others', '')
+  t.equal((await post('/devices/end', `device=${devices[0]}`)).headers.location, '/#devices')
+  t.equal(read((await phone.inject('/')).body).principal, 'none')
+  t.equal(read((await get()).body).principal, 'Ada')
+
+  await send(phone, '/login', 'name=Ada')
+  await post('/devices/end-others')
+  t.equal(read((await phone.inject('/')).body).principal, 'none')
+  t.equal(read((await mallory.inject('/')).body).principal, 'Mallory')
+})
+
+test('what browsers are called', async t => {
+  const webkit = 'AppleWebKit/537.36 (KHTML, like Gecko)'
+  for (const [userAgent, name] of [
+    [`Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${webkit} Chrome/140.0.0.0 Safari/537.36`, 'Chrome on Windows'],
+    [`Mozilla/5.0 (Windows NT 10.0) ${webkit} Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0`, 'Edge on Windows'],
+    [`Mozilla/5.0 (Linux; Android 10; K) ${webkit} Chrome/140.0.0.0 Mobile Safari/537.36`, 'Chrome on Android'],
+    ['Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) Version/18.6 Mobile/1 Safari/604.1', 'Safari on iPhone'],
+    ['Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Version/18.6 Safari/605.1.15', 'Safari on macOS'],
+    ['curl/8.5.0', 'curl/8.5.0'], ['', 'An unknown browser'], ['x'.repeat(100), 'x'.repeat(60)]
+  ]) t.equal(deviceName(userAgent), name)
 })
 
 test('forms of other origins are refused, and change nothing', async t => {

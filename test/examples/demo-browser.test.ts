@@ -39,6 +39,15 @@ async function open (t: Teardown, host = 'localhost') {
   return { url, page, context, complaints }
 }
 
+/** A browser of its own. */
+async function visitorAt (t: Teardown, url: string): Promise<Page> {
+  const context = await browser.newContext()
+  t.teardown(() => context.close())
+  const page = await context.newPage()
+  await page.goto(url)
+  return page
+}
+
 async function logIn (page: Page, name = 'Ada') {
   await page.getByLabel('Your name').fill(name)
   await page.getByRole('button', { name: 'Log in' }).click()
@@ -65,7 +74,7 @@ for (const host of ['localhost', '127.0.0.1']) {
     await logIn(page)
     const loggedIn = await sessionCookie(context)
     t.not(loggedIn.value, cookie.value, 'the log-in changed the id')
-    await page.getByRole('button', { name: 'Log out' }).click()
+    await page.getByRole('button', { name: 'Log out', exact: true }).click()
     await page.getByRole('heading', { name: 'Log in' }).waitFor()
     await context.addCookies([loggedIn])
     await page.goto(page.url())
@@ -81,6 +90,36 @@ test('keep me logged in: the cookie outlives the browser', { skip }, async t => 
   const { expires } = await sessionCookie(context)
   const left = expires - Date.now() / 1000
   t.ok(left > month - 60 && left <= month, `${left} seconds`)
+})
+
+test('a browser ends the log-in of another, and all others', { skip }, async t => {
+  const { url, page } = await open(t)
+  await logIn(page)
+  const other = await visitorAt(t, url)
+  await logIn(other)
+  await page.reload()
+  const devices = page.getByRole('region', { name: 'Where you are logged in' })
+  t.equal(await devices.getByRole('listitem').count(), 2)
+  t.match(await devices.getByRole('listitem').filter({ hasText: 'this one' }).innerText(), /^Chrome on Linux/)
+  await devices.getByRole('button', { name: 'End: Chrome on Linux' }).click()
+  await page.waitForURL(`${url}#devices`)
+  t.equal(await devices.getByRole('listitem').count(), 1)
+  t.ok(await devices.getByRole('button', { name: 'Log out everywhere else' }).isDisabled())
+  await other.reload()
+  t.ok(await other.getByRole('heading', { name: 'Log in' }).isVisible(), 'the ended one is out')
+
+  await logIn(other)
+  const third = await visitorAt(t, url)
+  await logIn(third)
+  await page.reload()
+  await devices.getByRole('button', { name: 'Log out everywhere else' }).click()
+  await devices.getByRole('listitem').nth(1).waitFor({ state: 'detached' })
+  for (const ended of [other, third]) {
+    await ended.reload()
+    t.ok(await ended.getByRole('heading', { name: 'Log in' }).isVisible())
+  }
+  await page.reload()
+  t.ok(await page.getByRole('heading', { name: 'Hello, Ada.' }).isVisible(), 'and this one stays')
 })
 
 test('the cart with the keyboard alone', { skip }, async t => {
@@ -109,7 +148,7 @@ test('a form on another site reaches neither the session nor its end', { skip },
     t.equal(response.status(), 403)
   }
   await page.goto(url)
-  t.ok(await page.getByRole('button', { name: 'Log out' }).isVisible(), 'still logged in')
+  t.ok(await page.getByRole('button', { name: 'Log out', exact: true }).isVisible(), 'still logged in')
   t.ok(await sessionCookie(context))
 })
 
