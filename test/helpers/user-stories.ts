@@ -92,7 +92,8 @@ export function userStories ({ test, name, store, index = 'exact' }: UserStories
     const cookies = [await logIn('ada'), await logIn('ada'), await logIn('ada')]
     const bob = await logIn('bob')
     const late: Script[] = [
-      session => { session.set('late', 1) }, session => session.regenerate(), session => session.touch()
+      session => { session.set('late', 1) }, session => session.touch(),
+      session => session.regenerate(), session => session.login('ada')
     ]
     let ended = 0
     const responses: Response[] = []
@@ -103,8 +104,8 @@ export function userStories ({ test, name, store, index = 'exact' }: UserStories
         return 'done'
       }))
     }
-    assert.equal(ended, 5)
-    assert.deepEqual(responses.map(({ statusCode }) => statusCode), [200, 409, 200])
+    assert.equal(ended, 6)
+    assert.deepEqual(responses.map(({ statusCode }) => statusCode), [200, 200, 200, 409])
     assert.deepEqual(responses.flatMap(setCookies), [])
     for (const gone of cookies.slice(1)) assert.deepEqual(await who(gone), anonymous)
     assert.equal((await who(cookies[0])).principal, 'ada')
