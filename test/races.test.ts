@@ -8,7 +8,7 @@ import { jsonCodec } from '../lib/codec.js'
 import { sha256 } from '../lib/id.js'
 import { TestClock } from '../lib/testing/clock.js'
 import { startApp } from './helpers/app.js'
-import { gated, memoryBackend } from './helpers/backends.js'
+import { counting, gated, memoryBackend } from './helpers/backends.js'
 import { heldVisit } from './helpers/pause.js'
 import { cookieOf, setCookies, startStage, watch } from './helpers/stage.js'
 
@@ -693,4 +693,23 @@ test('L17 a later failure leaves the cookie of what was saved before', async t =
   const rotated = cookieOf(response)
   t.equal(await race.stored(cookie), null)
   t.strictSame(await race.stored(rotated), { a: 0 })
+})
+
+test('R5 requests that lost against another write take turns, and do not fail each other again', async t => {
+  const backend = counting(await memoryBackend())
+  const stage = await startStage(t, { store: { type: 'custom', backend } })
+  const cookie = cookieOf(await stage.visit('', session => { session.set('n', 0); return 'done' }))
+  let waiting = 0
+  let release = () => {}
+  const everyone = new Promise<void>(resolve => { release = resolve })
+  const conflicts = watch(t, 'conflict')
+  await Promise.all(Array.from({ length: 30 }, () => stage.visit(cookie, async session => {
+    if (++waiting === 30) release()
+    await everyone
+    session.update('n', n => Number(n) + 1)
+    return 'done'
+  })))
+  t.strictSame((await stage.visit(cookie, session => session.data())).json(), { n: 30 })
+  t.equal(backend.calls.filter(verb => verb === 'update').length, 30 + 29)
+  t.equal(conflicts.length, 29)
 })
