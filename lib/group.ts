@@ -182,13 +182,16 @@ export class SessionGroup implements RequestSession {
   }
 
   /**
-   * All stores are written before the browser is told anything. Bound parts come after those they are bound
-   * to, whose id they keep.
+   * All stores are written before the browser is told anything. A login comes first, so that where it fails
+   * the other parts keep the ids that the browser has. Bound parts come last: they keep the ids of those they
+   * are bound to.
    */
   async commit (failed = false): Promise<void> {
     const [bound, free] = this.#inOrder()
     const parts = [...free, ...bound]
     for (const { exchange } of parts) exchange.hold()
+    const main = this.#main
+    if (main.isRotating) await main.commit(failed)
     await all(free.map(({ state }) => state.commit(failed)))
     await all(bound.map(part => commitBound(part, failed)))
     for (const { exchange } of parts) exchange.release()

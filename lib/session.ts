@@ -391,6 +391,11 @@ export class SessionState implements RequestSession, Bond {
     if ((login !== null || rememberedUntil !== null) && !failed) throw new GoneError()
   }
 
+  /** Whether the next commit gives the session a new id. */
+  get isRotating (): boolean {
+    return this.#intents.rotate
+  }
+
   /** From here on the session cannot be changed: the response is on its way. */
   close (): void {
     this.#closed = true

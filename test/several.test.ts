@@ -351,6 +351,22 @@ test('all stores are written before any cookie; when one fails, no cookie is set
   t.equal(saved.headers.vary, 'Cookie')
 })
 
+test('a login that fails leaves the ids of the other parts alone', async t => {
+  const { visit, backends } = await startThree(t)
+  await visit(session => fill(session))
+  const failed = await visit(async session => {
+    await session.login('ada')
+    backends.auth.broken = new Error('down')
+  })
+  t.equal(failed.statusCode, 503)
+  t.strictSame(setCookies(failed), [])
+  delete backends.auth.broken
+  await visit(async session => {
+    t.strictSame((await session.load()).data(), { user: 'ada', token: 't1', cart: ['apple'] })
+    t.equal(session.principal, null)
+  })
+})
+
 test('part() shows one session: its own fields, its own verbs', async t => {
   const { visit, calls } = await startThree(t)
   await visit(async session => {
