@@ -110,22 +110,36 @@ function customCodec (serializer: SerializerOf<string | Uint8Array>): Codec {
 }
 
 /** What is known of a session beside its data. */
-function factsOf ({ createdAt, authenticatedAt, principal, rememberedUntil, client, boundTo }: SessionDraft) {
+function factsOf (draft: SessionDraft) {
+  const { createdAt, authenticatedAt, principal, rememberedUntil, client, renewal, boundTo } = draft
   // Few sessions are bound: the others do not carry the field.
   const binding = boundTo ?? undefined
-  return { v: 1, createdAt, authenticatedAt, principal, rememberedUntil, client, boundTo: binding }
+  return { v: 1, createdAt, authenticatedAt, principal, rememberedUntil, client, renewal, boundTo: binding }
 }
 
 function contentOf (record: Record<string, unknown>, data: unknown): Content | null {
-  const { v, createdAt, authenticatedAt, principal, rememberedUntil, boundTo = null } = record
+  const { v, createdAt, authenticatedAt, principal, rememberedUntil, boundTo = null, renewal } = record
   if (v !== 1 || !isObject(data) || !Number.isFinite(createdAt)) return null
   if (authenticatedAt !== null && !Number.isFinite(authenticatedAt)) return null
   if (rememberedUntil !== null && !Number.isFinite(rememberedUntil)) return null
   if (principal !== null && typeof principal !== 'string') return null
   if (boundTo !== null && typeof boundTo !== 'string') return null
+  if (renewal !== undefined && !isRenewal(renewal)) return null
   return {
-    createdAt, authenticatedAt, principal, rememberedUntil, ...clientOf(record.client), boundTo, data
+    createdAt,
+    authenticatedAt,
+    principal,
+    rememberedUntil,
+    ...clientOf(record.client),
+    ...renewal !== undefined && { renewal },
+    boundTo,
+    data
   } as Content
+}
+
+function isRenewal (value: unknown): boolean {
+  if (!isObject(value) || typeof value.current !== 'string' || typeof value.previous !== 'string') return false
+  return Number.isFinite(value.at) && (value.until === null || Number.isFinite(value.until))
 }
 
 /** Only shown, never relied upon: what is not one is none. */

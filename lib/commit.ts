@@ -42,6 +42,8 @@ export interface Stored {
   readonly presented: string
   readonly token: string
   readonly handle: string | null
+  /** The browser was sent a newer token, by another response. */
+  readonly isSuperseded: boolean
   readonly record: Readonly<Omit<SessionRecord, 'data'>>
 }
 
@@ -116,6 +118,8 @@ export interface Job {
   readonly client: ClientInfo | undefined
   /** The session is to get a new id. */
   readonly isNewId: boolean
+  /** The token is the browser's own, and the browser can be told of another. */
+  readonly mayRenew: boolean
 }
 
 export interface Outcome {
@@ -166,7 +170,7 @@ async function update (job: Job, stored: Stored): Promise<Outcome> {
       const removed = await store.remove(stored.token, record.version)
       return removed === 'ok' ? destroyed(job, stored) : removed
     }
-    const written = await store.update(stored.token, draft, record.version)
+    const written = await store.update(stored.token, draft, record.version, job.mayRenew)
     return typeof written === 'string' ? written : kept(job, written, draft, stored)
   })
 }
@@ -177,7 +181,8 @@ async function touch (job: Job, stored: Stored): Promise<Outcome> {
   const record = { ...stored.record, data: job.copy.current() }
   const touched = await store.touch(stored.token, record, expiresAt)
   if (touched === null) return gone(job, stored)
-  const written = { token: touched.token, handle: stored.handle, version: record.version }
+  const { version, renewal } = record
+  const written = { token: touched.token, handle: stored.handle, version, renewal }
   return kept(job, written, { ...record, expiresAt }, stored)
 }
 
@@ -277,20 +282,23 @@ function draftOf (job: Job, data: Data, record: Stored['record'] | null): Sessio
     // A login is a new beginning: who logs in does not inherit the long life that another asked for.
     rememberedUntil: rememberedUntil ?? (login === null ? record?.rememberedUntil ?? null : null),
     client: job.isNewId ? job.client : record?.client,
+    renewal: job.isNewId ? undefined : record?.renewal,
     boundTo
   }
   return { ...content, expiresAt: expiryAt(now, content, settings.timeouts) }
 }
 
 function kept (
-  { settings }: Job, { token, handle, version }: WrittenSession, draft: Omit<SessionDraft, 'data'>,
+  { settings }: Job, { token, handle, version, renewal }: WrittenSession, draft: Omit<SessionDraft, 'data'>,
   previous: Stored | undefined
 ): Outcome {
   const { createdAt, authenticatedAt, principal, rememberedUntil, client, boundTo, expiresAt } = draft
   const record = {
-    createdAt, authenticatedAt, principal, rememberedUntil, client, boundTo, expiresAt, version
+    createdAt, authenticatedAt, principal, rememberedUntil, client, boundTo, renewal, expiresAt, version
   }
-  const stored = { presented: token, token, handle, record }
+  const isSuperseded = previous?.isSuperseded === true && token === previous.token
+  const stored = { presented: token, token, handle, isSuperseded, record }
+  if (isSuperseded) return { stored }
   const persistent = settings.persistent || rememberedUntil !== null
   const hasMoved = persistent && expiresAt !== previous?.record.expiresAt
   if (token === previous?.presented && !hasMoved) return { stored }

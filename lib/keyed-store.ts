@@ -1,14 +1,16 @@
-import type { LoadResult, SessionBackend, SessionStore } from '../types/store.js'
+import type { LoadResult, LoadedSession, SessionBackend, SessionStore } from '../types/store.js'
 import type { Clock } from './clock.js'
 import type { Records } from './records.js'
+import type { RenewalSettings } from './renewal.js'
 import type { Signer } from './sign.js'
 import { publish } from './diagnostics.js'
 import { IdError, StoreError, driverCause, isSessionsError } from './errors.js'
 import { isId, sha256 } from './id.js'
 import { keyedIndex } from './keyed-index.js'
+import { isSecret, nextRenewal, standing } from './renewal.js'
 import { withinTime } from './time-limit.js'
 
-export interface KeyedStoreSettings {
+export interface KeyedStoreSettings extends RenewalSettings {
   /** The name of the session, for diagnostics. */
   name: string
   clock: Clock
@@ -24,7 +26,7 @@ export interface KeyedStoreSettings {
 
 type Rejected = Extract<LoadResult, { rejected: unknown }>
 /** A well-formed token, well signed: `token` as it should be from now on. */
-interface Presented { key: string, token: string }
+interface Presented { key: string, secret: string, token: string }
 
 const MAX_ROLLS = 5
 
@@ -32,17 +34,20 @@ const MAX_ROLLS = 5
  * Makes a store of a backend: ids, hashing, signatures and time limits stand here, once for all.
  */
 export function keyedStore (backend: SessionBackend, settings: KeyedStoreSettings): SessionStore {
-  const { records, generateId, signer } = settings
+  const { clock, records, generateId, signer } = settings
+  const neverRenews = settings.renewInterval === null
 
   return {
     async load (token) {
       const presented = open(token)
       if ('rejected' in presented) return presented
-      const { key, token: current } = presented
+      const { key, token: current, secret } = presented
       const stored = await bounded('read', key, () => backend.read(key))
       if (stored === null) return { rejected: 'unknown', hash: key }
       const record = records.read(stored, key)
-      return typeof record === 'string' ? { rejected: record, hash: key } : { record, token: current, handle: key }
+      if (typeof record === 'string') return { rejected: record, hash: key }
+      const loaded = { record, token: current, handle: key }
+      return neverRenews && secret === '' && record.renewal === undefined ? loaded : judged(loaded, secret)
     },
 
     async create (draft) {
@@ -57,11 +62,18 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
       throw new IdError(`returned ${MAX_ROLLS} ids in a row that are taken`)
     },
 
-    async update (token, draft, ifVersion) {
-      const key = keyOf(token)
-      const record = records.write(draft, key)
+    async update (token, draft, ifVersion, mayRenew = false) {
+      const { id, secret } = split(token)
+      const key = sha256(id)
+      const next = mayRenew ? nextRenewal(draft, secret, clock.now(), settings) : null
+      const { renewal } = next ?? draft
+      const record = records.write({ ...draft, renewal }, key)
       const result = await bounded('update', key, () => backend.update(key, record, draft, ifVersion))
-      return result === 'ok' ? { token, handle: key, version: record.version } : result
+      if (result !== 'ok') return result
+      const isRenewed = next !== null && next.issued !== null
+      if (isRenewed) publish('rotated', { session: settings.name, hash: key, reason: 'renewal' })
+      const current = isRenewed ? tokenOf(`${id}.${next.issued}`) : token
+      return { token: current, handle: key, version: record.version, renewal }
     },
 
     async touch (token, _record, expiresAt) {
@@ -74,23 +86,43 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
       return bounded('remove', key, () => backend.remove(key, ifVersion))
     },
 
-    index: keyedIndex(backend, { clock: settings.clock, call: bounded, records })
+    index: keyedIndex(backend, { clock, call: bounded, records })
   }
 
   /** Checks what a client presents. No store is asked about what cannot be an id of ours. */
   function open (token: string): Presented | Rejected {
-    const { id, signature } = split(token)
-    if (!isId(id) || (signature === undefined) !== (signer === null)) {
+    const { id, secret, signature } = split(token)
+    if (!isId(id) || (secret !== '' && !isSecret(secret)) || (signature === null) !== (signer === null)) {
       return { rejected: 'malformed', hash: sha256(token) }
     }
     const key = sha256(id)
-    const position = signer === null ? 0 : signer.verify(id, signature!)
+    if (signer === null) return { key, secret, token }
+    const signed = token.slice(0, token.lastIndexOf('.'))
+    const position = signer.verify(signed, signature!)
     if (position < 0) return { rejected: 'signature', hash: key }
-    return { key, token: position > 0 ? tokenOf(id) : token }
+    return { key, secret, token: position > 0 ? tokenOf(signed) : token }
   }
 
-  function tokenOf (id: string): string {
-    return signer === null ? id : `${id}.${signer.sign(id)}`
+  function judged (loaded: LoadedSession, secret: string): LoadResult {
+    const now = clock.now()
+    const result = standing(loaded.record, secret, now)
+    if (result === 'none') return { rejected: 'renewed', hash: loaded.handle }
+    const isRenewalDue = nextRenewal(loaded.record, secret, now, settings) !== null
+    return { ...loaded, isSuperseded: result === 'previous', isRenewalDue }
+  }
+
+  /** What may stand before the signature: an id, or an id and a secret. */
+  function tokenOf (signed: string): string {
+    return signer === null ? signed : `${signed}.${signer.sign(signed)}`
+  }
+
+  /** Segments between dots: the id, the secret if it was ever renewed, and the signature if there is one. */
+  function split (token: string): { id: string, secret: string, signature: string | null } {
+    const first = token.indexOf('.')
+    if (first < 0 || (signer === null && first === token.length - 1)) return { id: token, secret: '', signature: null }
+    const last = signer === null ? token.length : token.lastIndexOf('.')
+    const signature = signer === null ? null : token.slice(last + 1)
+    return { id: token.slice(0, first), secret: token.slice(first + 1, last), signature }
   }
 
   async function bounded<T> (verb: string, key: string | null, call: () => Promise<T>): Promise<T> {
@@ -106,11 +138,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
   }
 }
 
-function split (token: string): { id: string, signature?: string } {
-  const dot = token.indexOf('.')
-  return dot < 0 ? { id: token } : { id: token.slice(0, dot), signature: token.slice(dot + 1) }
-}
-
 function keyOf (token: string): string {
-  return sha256(split(token).id)
+  const dot = token.indexOf('.')
+  return sha256(dot < 0 ? token : token.slice(0, dot))
 }

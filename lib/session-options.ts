@@ -21,7 +21,7 @@ function oneOf<const T extends string> (values: readonly T[], options: object): 
   return Type.Unsafe<T>(Type.Union(values.map(value => Type.Literal(value)), options))
 }
 
-const seconds = (description: string, initial: number) => Type.Union(
+const seconds = (description: string, initial: number | null) => Type.Union(
   [Type.Number({ exclusiveMinimum: 0 }), Type.Null()],
   { description, default: initial, expects: 'a number of seconds greater than 0, or null' }
 )
@@ -77,6 +77,12 @@ export const sessionSchema = Type.Object({
     default: 'keep',
     description: "What `regenerate()` without keys does with the data. `'clear'` is what @fastify/passport and " +
       'applications written for @fastify/session count on.'
+  }),
+  renewInterval: seconds('Seconds after which the cookie gets another value, in use as well; null: never.', null),
+  renewGrace: Type.Number({
+    minimum: 0,
+    default: 30,
+    description: 'Seconds that the value of before still counts, once the browser has presented the new one.'
   }),
   rememberFor: Type.Number({
     exclusiveMinimum: 0, default: 30 * 86400, description: 'Seconds that `remember()` gives when it is not told.'

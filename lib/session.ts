@@ -98,6 +98,8 @@ export class SessionState implements RequestSession, Bond {
   #copy: WorkingCopy | undefined
   /** What the store holds, as this request saw it last. Null: nothing, the session is new. */
   #stored: Stored | null = null
+  /** The token should be renewed with the next write. */
+  #isRenewalDue = false
   /** The id that the request came with. */
   #origin: string | null = null
   /** A stored session that `destroy()` was called on, to be removed at commit. */
@@ -253,8 +255,10 @@ export class SessionState implements RequestSession, Bond {
     for (const presented of tokens) {
       const result = await this.#find(presented)
       if ('record' in result) {
+        const { token, handle, isSuperseded = false, isRenewalDue = false } = result
         const { data, ...record } = result.record
-        this.#stored = { presented, token: result.token, handle: result.handle, record }
+        this.#stored = { presented, token, handle, isSuperseded, record }
+        this.#isRenewalDue = isRenewalDue
         this.#copy = this.#copyOf(data)
         this.#origin ??= result.handle
         return
@@ -413,12 +417,18 @@ export class SessionState implements RequestSession, Bond {
       doomed: this.#doomed !== null,
       stored: stored !== null,
       rotating: rotate || this.#isRebound(),
-      changed: copy.isModified() || login !== null || rememberedUntil !== null,
+      changed: copy.isModified() || login !== null || rememberedUntil !== null || this.#mayRenew(failed),
       empty: copy.isEmpty() && this.principal === null,
       touchDue: stored !== null &&
         (touch || stored.token !== stored.presented || touchIsDue(clock.now(), stored.record, timeouts)),
       failed
     })
+  }
+
+  #mayRenew (failed: boolean): boolean {
+    const exchange = this.#exchange
+    if (!this.#isRenewalDue || failed || exchange.isDetached) return false
+    return !exchange.headersSent() && exchange.canSetCookie()
   }
 
   /** Where the session that this one is bound to got a new id, this one follows it. */
@@ -450,6 +460,7 @@ export class SessionState implements RequestSession, Bond {
       failed,
       now: settings.clock.now(),
       isNewId,
+      mayRenew: this.#mayRenew(failed),
       client: isNewId ? this.#exchange.client?.() : undefined
     }
     const saves = !isRemoval && !failed
@@ -460,6 +471,7 @@ export class SessionState implements RequestSession, Bond {
       if (isRemoval) this.#doomed = null
       else if (!outcome.gone) this.#intents = noIntents
       this.#stored = outcome.stored
+      this.#isRenewalDue = false
       this.#gone = outcome.gone === true
       if (this.#gone) this.#copy = this.#copyOf({})
       return outcome.cookie

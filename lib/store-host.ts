@@ -52,18 +52,24 @@ export async function hostStore (
     }
   })
   if (store === undefined) throw new OptionError('session option store must be made with defineStore')
+  if (options.renewInterval !== null && store.tokenIsRecord) {
+    throw new OptionError(`session option renewInterval must be null for the ${type} store, ` +
+      'whose cookie is new with each write')
+  }
   if (options.maxPerUser !== undefined && store.index?.keysOf === undefined) {
     throw new OptionError(`session option maxPerUser needs a store that lists the sessions of a user; ${type} does not`)
   }
 
   function hostBackend (backend: SessionBackend): SessionStore {
     const { secrets, name, clock, generateId, sweepInterval, storeTimeout } = options
+    const { renewInterval, renewGrace } = options
     sweeper = createSweeper(backend, { sweepInterval, storeTimeout, clock, log: fastify.log })
     const signer = secrets === null ? null : createSigner(secrets, name)
     const sealer = options.encryption ? createSealer(secrets!, 'store', name) : null
     const records = createRecords(options, sealer)
-    const onUse = sweeper.start
-    return keyedStore(backend, { name, clock, records, generateId, signer, storeTimeout, onUse })
+    return keyedStore(backend, {
+      name, clock, records, generateId, signer, storeTimeout, renewInterval, renewGrace, onUse: sweeper.start
+    })
   }
 
   return {

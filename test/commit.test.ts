@@ -108,6 +108,8 @@ async function openWorld (
     generateId: randomIds(32),
     signer: null,
     storeTimeout,
+    renewInterval: null,
+    renewGrace: 30,
     onUse () {}
   })
   const complete: SessionSettings = {

@@ -67,6 +67,8 @@ const table: Array<[option: string, expected: string, wrongs: Array<[value: unkn
   ['maxPerUser', 'a whole number of at least 1', [[0, '0'], [1.5, '1.5'], [null, 'null']]],
   ['onMaxPerUser', "'evict' or 'refuse'", [['throw', "'throw'"]]],
   ['metadata', flag, [['ip', "'ip'"]]],
+  ['renewInterval', 'a number of seconds greater than 0, or null', [[0, '0'], ['1', "'1'"]]],
+  ['renewGrace', 'a number of at least 0', [[-1, '-1'], [null, 'null']]],
   ['schema', 'a TypeBox schema made with Type.Object()', [[{}, 'an object'], [true, 'true']]],
   ['migrate', 'a function', [[{}, 'an object']]],
   ['sessions', 'an object of sessions by their names', [
@@ -122,6 +124,8 @@ test('F2 defaults are filled in; what is kept is a frozen copy; the received obj
   t.strictSame(rest, {
     load: 'eager',
     idleTimeout: 1800,
+    renewInterval: null,
+    renewGrace: 30,
     absoluteTimeout: 43200,
     touchInterval: 60,
     regenerate: 'keep',

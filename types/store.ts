@@ -121,21 +121,43 @@ export interface SessionRecord {
   client?: ClientInfo
   /** The handle of another session that this one belongs to, as the option `bindTo` says, or null. */
   boundTo: string | null
+  /** Absent: the token has never been renewed. */
+  renewal?: Renewal
   /** Opaque; changes at each write. */
   version: string
+}
+
+/** A token that is renewed carries a secret beside the id; these are SHA-256 hashes of secrets. */
+export interface Renewal {
+  /** When the current one was issued. */
+  at: Instant
+  current: string
+  previous: string
+  /** The end of the previous one; null while no browser has presented the current one. */
+  until: Instant | null
 }
 
 /** What the core hands over to be written: the version is the store's to choose. */
 export type SessionDraft = Omit<SessionRecord, 'version'>
 
 /** Why a presented token is no session. */
-export type RejectReason = 'malformed' | 'signature' | 'unknown' | 'expired' | 'corrupt' | 'bound'
+export type RejectReason = 'malformed' | 'signature' | 'unknown' | 'expired' | 'corrupt' | 'bound' | 'renewed'
 
 export type LoadResult =
   /** `token` is what the cookie should carry from now on: not what was presented after a key was rotated. */
-  | { record: SessionRecord, token: string, handle: string | null }
+  | LoadedSession
   /** `hash` names the token in diagnostics without giving it away. */
   | { rejected: RejectReason, hash: string | null }
+
+export interface LoadedSession {
+  record: SessionRecord
+  token: string
+  handle: string | null
+  /** The browser was sent a newer token: this one still counts, and is not to be set again. */
+  isSuperseded?: boolean
+  /** The session should be written anew, when the browser can be told. */
+  isRenewalDue?: boolean
+}
 
 export interface WrittenSession {
   /** What the cookie is to carry from now on. */
@@ -143,6 +165,7 @@ export interface WrittenSession {
   version: string
   /** Names the session where its token must not appear; null where the store keeps nothing to name. */
   handle: string | null
+  renewal?: Renewal
 }
 
 /**
@@ -154,7 +177,10 @@ export interface SessionStore {
   /** Rejects only for system errors: whatever a client sends resolves. */
   load (token: string): Promise<LoadResult>
   create (draft: SessionDraft): Promise<WrittenSession>
-  update (token: string, draft: SessionDraft, ifVersion: string): Promise<WrittenSession | 'conflict' | 'missing'>
+  /** @param mayRenew the browser can be told of another token */
+  update (
+    token: string, draft: SessionDraft, ifVersion: string, mayRenew?: boolean
+  ): Promise<WrittenSession | 'conflict' | 'missing'>
   /** Moves the expiry of `record`; null when the session is gone. */
   touch (token: string, record: SessionRecord, expiresAt: Instant): Promise<{ token: string } | null>
   remove (token: string, ifVersion?: string): Promise<WriteResult>
