@@ -187,7 +187,13 @@ test('L19 without the option, a session that was renewed keeps its value', async
 
 test('L19 a record with a renewal that is none is corrupt; the store keeps hashes only', async t => {
   const draft = {
-    data: {}, createdAt: 1, authenticatedAt: null, expiresAt: 9, principal: null, rememberedUntil: null, boundTo: null
+    data: {},
+    createdAt: 1,
+    authenticatedAt: null,
+    expiresAt: 9,
+    principal: null,
+    rememberedUntil: null,
+    boundTo: null
   }
   const renewal = { at: 1, current: 'c', previous: 'p', until: null }
   t.match(jsonCodec.decode(jsonCodec.encode({ ...draft, renewal })), { renewal })
