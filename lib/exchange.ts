@@ -1,4 +1,4 @@
-import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { ResponseCookieOptions } from '../types/session.js'
 import type { CookieChange } from './commit.js'
 import type { CookieAttributes } from './cookie.js'
@@ -15,6 +15,18 @@ import {
 /** Characters of what is kept of a client. The longest address of IPv6 has 45, and a zone may follow. */
 const MAX_IP = 64
 const MAX_USER_AGENT = 256
+
+/** What a session asks of a request. */
+export type Asker = Pick<FastifyRequest, 'headers' | 'hostname' | 'ip' | 'protocol'>
+
+/** What it asks of the response. */
+export interface Answer {
+  readonly raw: { readonly headersSent: boolean }
+  getHeader (name: string): number | string | string[] | undefined
+  hasHeader (name: string): boolean
+  header (name: string, value: string | string[]): unknown
+  removeHeader (name: string): unknown
+}
 
 type Serialize = (name: string, value: string, attributes: CookieAttributes) => string
 
@@ -41,13 +53,13 @@ export class SessionCookie {
   }
 
   /** What is kept of who gets an id. */
-  clientOf ({ ip, headers }: FastifyRequest): ClientInfo | undefined {
+  clientOf ({ ip, headers }: Asker): ClientInfo | undefined {
     if (!this.#options.metadata) return undefined
     return { ip: shortened(ip, MAX_IP), userAgent: shortened(headers['user-agent'] ?? '', MAX_USER_AGENT) }
   }
 
   /** Whether a browser would keep the cookie. When not, the log tells why, once. */
-  canWrite (request: FastifyRequest, attributes: CookieOptions): boolean {
+  canWrite (request: Asker, attributes: CookieOptions): boolean {
     const isPossible = isSecure(attributes, request) !== 'impossible'
     if (!isPossible) this.#explain(request)
     return isPossible
@@ -62,7 +74,7 @@ export class SessionCookie {
     return merged
   }
 
-  write (request: FastifyRequest, reply: FastifyReply, change: CookieChange, options: CookieOptions): void {
+  write (request: Asker, reply: Answer, change: CookieChange, options: CookieOptions): void {
     const { clock, name: sessionName } = this.#options
     if (!this.canWrite(request, options)) return
     const { value, attributes } = cookieFor(change, options, isSecure(options, request) === true, clock)
@@ -74,7 +86,7 @@ export class SessionCookie {
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
   }
 
-  #explain (request: FastifyRequest): void {
+  #explain (request: Asker): void {
     if (this.#warned) return
     this.#warned = true
     this.#log.warn({ session: this.#options.name, protocol: request.protocol },
@@ -90,7 +102,7 @@ function shortened (text: string, length: number): string {
 }
 
 /** Whether the cookie gets the attribute Secure, or cannot be sent at all. */
-function isSecure ({ secure }: CookieOptions, request: FastifyRequest): boolean | 'impossible' {
+function isSecure ({ secure }: CookieOptions, request: Asker): boolean | 'impossible' {
   if (secure === false) return false
   if (request.protocol === 'https') return true
   if (secure === 'auto') return false
@@ -98,7 +110,7 @@ function isSecure ({ secure }: CookieOptions, request: FastifyRequest): boolean 
 }
 
 /** Responses that depend on a session say so. */
-export function varyByCookie (reply: FastifyReply): void {
+export function varyByCookie (reply: Answer): void {
   const present = String(reply.getHeader('vary') ?? '')
   if (/(^|,)\s*(\*|cookie)\s*(,|$)/i.test(present)) return
   reply.header('vary', present === '' ? 'Cookie' : `${present}, Cookie`)
@@ -107,8 +119,8 @@ export function varyByCookie (reply: FastifyReply): void {
 /** One request and its response. */
 export class HttpExchange implements Exchange, Held {
   readonly #cookie: SessionCookie
-  readonly #request: FastifyRequest
-  #reply: FastifyReply | null
+  readonly #request: Asker
+  #reply: Answer | null
   #attributes: CookieOptions
   isOverridden = false
   /** What the browser is to be told as soon as there is a reply, and nobody holds it back. */
@@ -122,7 +134,7 @@ export class HttpExchange implements Exchange, Held {
    * @param ignoresCookie the request has no session, whatever it presents
    */
   constructor (
-    cookie: SessionCookie, request: FastifyRequest, reply: FastifyReply | null,
+    cookie: SessionCookie, request: Asker, reply: Answer | null,
     refusal: (() => Error) | undefined, ignoresCookie: boolean
   ) {
     this.#cookie = cookie
@@ -152,7 +164,7 @@ export class HttpExchange implements Exchange, Held {
     return this.#cookie.clientOf(this.#request)
   }
 
-  meet (reply: FastifyReply): void {
+  meet (reply: Answer): void {
     this.#reply = reply
     this.#tell()
   }

@@ -1,7 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { SessionSettings } from './commit.js'
 import type { OwnerOf } from './fields.js'
+import type { Answer } from './exchange.js'
 import type { Part } from './group.js'
+import type { Browser } from './outside.js'
 import type { RouteSettings } from './route-config.js'
 import type { PartSettings } from './session-parts.js'
 import type { UserSessions } from '../types/users.js'
@@ -9,6 +11,7 @@ import type { Connections, StoreTable } from './store-host.js'
 import { DisabledError, OptionError, ReadOnlyError } from './errors.js'
 import { DetachedExchange, HttpExchange, SessionCookie } from './exchange.js'
 import { onlyFields } from './fields.js'
+import { OutsideExchange, requestOf } from './outside.js'
 import { SessionState } from './session.js'
 import { hostStore } from './store-host.js'
 import { inTurn } from './turns.js'
@@ -37,6 +40,8 @@ export interface HostedSession {
   ): OpenedPart
   /** Without a request, from a Cookie header. */
   openDetached (header: string | undefined, target: SessionState | null): Part
+  /** Without a request, as in one that the browser sends to where the cookie belongs. */
+  openOutside (browser: Browser, answer: Answer, target: SessionState | null): Part
   readonly users: UserSessions
 }
 
@@ -95,6 +100,11 @@ export async function hostSession (
     openDetached (header, target) {
       const tokens = store.refuse === undefined ? cookie.read(header) : []
       const exchange = new DetachedExchange(tokens, store.refuse)
+      return { name, state: new SessionState(settings, exchange, target), exchange, target }
+    },
+    openOutside (browser, answer, target) {
+      const request = requestOf(browser, options.cookie.path)
+      const exchange = new OutsideExchange(cookie, request, answer, store.refuse, store.refuse !== undefined)
       return { name, state: new SessionState(settings, exchange, target), exchange, target }
     },
     users: createUserSessions(settings, hosted.type)

@@ -6,6 +6,7 @@ import type { Session } from '../types/session.js'
 import type { Sessions, UserSessions } from '../types/users.js'
 import type { Part } from './group.js'
 import type { HostedSession, OpenedPart } from './hosted-session.js'
+import type { Browser, OutsideSession } from './outside.js'
 import type { RouteSettings } from './route-config.js'
 import type { RequestSession, SessionState } from './session.js'
 import type { Connections, StoreTable } from './store-host.js'
@@ -14,6 +15,7 @@ import { varyByCookie } from './exchange.js'
 import { SessionGroup } from './group.js'
 import { assertTargetsHaveIds, hostSession } from './hosted-session.js'
 import { show } from './options.js'
+import { kOutside, OutsideAnswer } from './outside.js'
 import { sessionProxy } from './proxy.js'
 import { routeSettings } from './route-config.js'
 import { checkSessions } from './session-parts.js'
@@ -52,6 +54,7 @@ export function createSessionPlugin<Options extends object> (
     const defaults = routeSettings(undefined, 'a route')
 
     fastify.decorate('sessions', userSessions())
+    fastify.decorate(kOutside, openOutside)
     fastify.decorateRequest(kReply, null)
     fastify.decorateRequest(kOpened, null)
     fastify.decorateRequest('session', { getter: getSession } as never)
@@ -95,6 +98,19 @@ export function createSessionPlugin<Options extends object> (
           const state = united(openParts((part, target) => part.openDetached(header, target)))
           await state.load()
           return sessionProxy(state)
+        }
+      }
+    }
+
+    function openOutside (browser: Browser): OutsideSession {
+      const answer = new OutsideAnswer()
+      const state = united(openParts((part, target) => part.openOutside(browser, answer, target)))
+      return {
+        session: sessionProxy(state),
+        setCookies: () => [answer.getHeader('set-cookie') ?? []].flat(),
+        async commit () {
+          state.close()
+          await state.commit()
         }
       }
     }
