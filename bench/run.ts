@@ -57,7 +57,7 @@ if (onServers.length > 0) execFileSync('taskset', ['-acp', '1', String(process.p
 try {
   console.log(machine({ rounds, seconds, connections, pinned: onServers.length > 0 }))
   for (const store of args.stores.split(',') as StoreName[]) await compare(store)
-  await weigh()
+  if (args.routes.includes('new') && args.stores.includes('memory')) await weigh()
 } finally {
   for (const end of teardowns.reverse()) await end()
 }
