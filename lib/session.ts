@@ -192,19 +192,26 @@ export class SessionState implements RequestSession, Bond {
 
   /** The data as this request sees them. */
   readable (use: string): WorkingCopy {
-    return this.#known(use).copy
+    return this.#loaded(use)
   }
 
   /** The data, to be changed. Throws whatever refuses the write. */
   writable (use: string): WorkingCopy {
-    const { copy } = this.#known(use)
+    const copy = this.#loaded(use)
     this.#assertWritable()
     return copy
   }
 
-  #known (use: string) {
+  #loaded (use: string): WorkingCopy {
     if (this.#copy === undefined) throw this.#failure ?? new NotLoadedError(use)
-    return { copy: this.#copy, stored: this.#stored, record: this.#stored?.record, ...this.#intents }
+    return this.#copy
+  }
+
+  #known (use: string) {
+    const copy = this.#loaded(use)
+    const { rotate, touch, login, rememberedUntil } = this.#intents
+    const stored = this.#stored
+    return { copy, stored, record: stored?.record, rotate, touch, login, rememberedUntil }
   }
 
   #assertWritable (): void {
@@ -255,11 +262,10 @@ export class SessionState implements RequestSession, Bond {
     for (const presented of tokens) {
       const result = await this.#find(presented)
       if ('record' in result) {
-        const { token, handle, isSuperseded = false, isRenewalDue = false } = result
-        const { data, ...record } = result.record
+        const { record, token, handle, isSuperseded = false, isRenewalDue = false } = result
         this.#stored = { presented, token, handle, isSuperseded, record }
         this.#isRenewalDue = isRenewalDue
-        this.#copy = this.#copyOf(data)
+        this.#copy = this.#copyOf(record.data)
         this.#origin ??= result.handle
         return
       }
