@@ -34,7 +34,7 @@ export class Frozen {
 /** `v` marks the format, so that it can change later. */
 export const jsonCodec = {
   encode (draft) {
-    return JSON.stringify({ ...factsOf(draft), data: draft.data })
+    return JSON.stringify(Object.assign(factsOf(draft), { data: draft.data }))
   },
 
   decode (value) {
@@ -130,8 +130,8 @@ function contentOf (record: Record<string, unknown>, data: unknown): Content | n
     authenticatedAt,
     principal,
     rememberedUntil,
-    ...clientOf(record.client),
-    ...renewal !== undefined && { renewal },
+    client: clientOf(record.client),
+    renewal,
     boundTo,
     data
   } as Content
@@ -143,10 +143,10 @@ function isRenewal (value: unknown): boolean {
 }
 
 /** Only shown, never relied upon: what is not one is none. */
-function clientOf (value: unknown): { client?: ClientInfo } {
-  if (!isObject(value)) return {}
+function clientOf (value: unknown): ClientInfo | undefined {
+  if (!isObject(value)) return undefined
   const { ip, userAgent } = value
-  return typeof ip === 'string' && typeof userAgent === 'string' ? { client: { ip, userAgent } } : {}
+  return typeof ip === 'string' && typeof userAgent === 'string' ? { ip, userAgent } : undefined
 }
 
 function parse (value: string | Uint8Array): unknown {

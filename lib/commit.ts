@@ -285,7 +285,7 @@ function draftOf (job: Job, data: Data, record: Stored['record'] | null): Sessio
     renewal: job.isNewId ? undefined : record?.renewal,
     boundTo
   }
-  return { ...content, expiresAt: expiryAt(now, content, settings.timeouts) }
+  return Object.assign(content, { expiresAt: expiryAt(now, content, settings.timeouts) })
 }
 
 function kept (

@@ -67,7 +67,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
       const key = sha256(id)
       const next = mayRenew ? nextRenewal(draft, secret, clock.now(), settings) : null
       const { renewal } = next ?? draft
-      const record = records.write({ ...draft, renewal }, key)
+      const record = records.write(next === null ? draft : { ...draft, renewal }, key)
       const result = await bounded('update', key, () => backend.update(key, record, draft, ifVersion))
       if (result !== 'ok') return result
       const isRenewed = next !== null && next.issued !== null
@@ -108,7 +108,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
     const result = standing(loaded.record, secret, now)
     if (result === 'none') return { rejected: 'renewed', hash: loaded.handle }
     const isRenewalDue = nextRenewal(loaded.record, secret, now, settings) !== null
-    return { ...loaded, isSuperseded: result === 'previous', isRenewalDue }
+    return Object.assign(loaded, { isSuperseded: result === 'previous', isRenewalDue })
   }
 
   /** What may stand before the signature: an id, or an id and a secret. */

@@ -53,7 +53,7 @@ export function createRecords (settings: RecordSettings, sealer: Sealer | null):
       }
       const expiresAt = Math.min(stored.expiresAt, absoluteEnd(content, settings))
       if (clock.now() >= expiresAt) return 'expired'
-      return { ...content, expiresAt, version: stored.version }
+      return Object.assign(content, { expiresAt, version: stored.version })
     }
   }
 
