@@ -8,7 +8,7 @@ import { IdError, StoreError, driverCause, isSessionsError } from './errors.js'
 import { isId, sha256 } from './id.js'
 import { keyedIndex } from './keyed-index.js'
 import { isSecret, nextRenewal, standing } from './renewal.js'
-import { withinTime } from './time-limit.js'
+import { createTimeLimit } from './time-limit.js'
 
 export interface KeyedStoreSettings extends RenewalSettings {
   /** The name of the session, for diagnostics. */
@@ -36,6 +36,7 @@ const MAX_ROLLS = 5
 export function keyedStore (backend: SessionBackend, settings: KeyedStoreSettings): SessionStore {
   const { clock, records, generateId, signer } = settings
   const neverRenews = settings.renewInterval === null
+  const inTime = createTimeLimit(settings.storeTimeout)
 
   return {
     async load (token) {
@@ -127,7 +128,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
 
   async function bounded<T> (verb: string, key: string | null, call: () => Promise<T>): Promise<T> {
     try {
-      const answer = await withinTime(settings.storeTimeout, call)
+      const answer = await inTime(call)
       settings.onUse()
       return answer
     } catch (error) {

@@ -1,0 +1,66 @@
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { test } from 'tap'
+import type { TimeLimit } from '../lib/time-limit.js'
+import { createTimeLimit, withinTime } from '../lib/time-limit.js'
+
+const never = () => new Promise<never>(() => {})
+
+const ways: Array<[name: string, limitOf: (seconds: number) => TimeLimit]> = [
+  ['a call', seconds => call => withinTime(seconds, call)],
+  ['calls that share a limit', createTimeLimit]
+]
+
+for (const [name, limitOf] of ways) {
+  test(`${name}: the outcome of what ends in time`, async t => {
+    const inTime = limitOf(5)
+    t.equal(await inTime(async () => 1), 1)
+    await t.rejects(inTime(async () => { throw new Error('its own') }), { message: 'its own' })
+    await t.rejects(inTime(() => { throw new Error('at once') }), { message: 'at once' })
+  })
+
+  test(`${name}: each ends within its own time, whatever became of those before it`, async t => {
+    const inTime = limitOf(0.1)
+    const begun = performance.now()
+    const ending = async (call: Promise<unknown>) => {
+      await t.rejects(call, { message: 'no answer in 0.1 s' })
+      return performance.now() - begun
+    }
+    const first = ending(inTime(never))
+    const answered = inTime(async () => 'answered')
+    await delay(50)
+    const second = ending(inTime(never))
+    t.equal(await answered, 'answered')
+    const [one, two] = await Promise.all([first, second])
+    t.ok(one >= 99, 'the first not too early')
+    t.ok(two >= 140, 'nor the second, which began later')
+    await t.rejects(inTime(never), { message: 'no answer in 0.1 s' }, 'nor is one forgotten after all of them')
+  })
+
+  test(`${name}: an answer that comes too late is ignored, its failure too`, async t => {
+    let fail!: (error: Error) => void
+    const late = new Promise<never>((_resolve, reject) => { fail = reject })
+    await t.rejects(limitOf(0.01)(() => late), { message: 'no answer in 0.01 s' })
+    fail(new Error('too late'))
+  })
+}
+
+test('the process lives for a call that is waited for, and not for the limit of those that are over', async t => {
+  t.equal(run(`
+    const inTime = createTimeLimit(60)
+    await inTime(async () => 1)
+    await inTime(async () => 2)`), '')
+  t.equal(run(`
+    const inTime = createTimeLimit(0.1)
+    await inTime(async () => 1)
+    await inTime(() => new Promise(() => {})).catch(error => console.log(error.message))`), 'no answer in 0.1 s\n')
+})
+
+/** Fails after a while when the program does not end by itself. */
+function run (program: string): string {
+  const root = join(import.meta.dirname, '..')
+  const source = `import { createTimeLimit } from './lib/time-limit.js'\n${program}`
+  const args = ['--import', './scripts/typescript.js', '--input-type=module', '-e', source]
+  return execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8', timeout: 30_000 })
+}
