@@ -1,6 +1,6 @@
 import { once } from 'node:events'
-import type { ClusterNode, ClusterOptions, RedisOptions } from 'ioredis'
-import { importDriver } from '../lib/define-store.js'
+import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis'
+import { importDriver, withinTime } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
 import { OptionError } from '../lib/errors.js'
 
@@ -65,7 +65,7 @@ async function ownConnection (ways: Ways, context: StoreContext): Promise<Connec
     // The verbs reject, and that is told; without a listener ioredis would print every attempt.
     client.setMaxListeners(0).on('error', () => {})
     try {
-      await Promise.all([once(client, 'ready'), client.connect()])
+      await becomesReady(client)
       return client
     } catch (error) {
       client.disconnect()
@@ -88,14 +88,36 @@ async function ownConnection (ways: Ways, context: StoreContext): Promise<Connec
     return ways.url === undefined ? new ioredis.Redis(all) : new ioredis.Redis(ways.url, all)
   }
 
-  /** While it is connecting, the outcome of the attempt decides, rather than a queue without an end. */
   async function get () {
     const client = await opened.get()
-    if (client.status !== 'ready' && client.status !== 'end') await once(client, 'ready')
+    if (client.status !== 'ready') await becomesReady(client)
     return client
   }
 
   return { get, close: () => opened.close() }
+}
+
+type Connecting = Cluster | Redis
+const waiting = new WeakMap<Connecting, Promise<unknown>>()
+
+/**
+ * While it is connecting, the outcome of the attempt decides, rather than a queue without an end. All who
+ * wait do so together. One that its `retryStrategy` has given up starts anew.
+ */
+async function becomesReady (client: Connecting): Promise<void> {
+  const outcome = waiting.get(client) ?? connected(client).finally(() => waiting.delete(client))
+  waiting.set(client, outcome)
+  await outcome
+}
+
+/**
+ * A Cluster that finds its servers in disorder tries again, but neither emits an error nor settles its
+ * `connect()`: therefore the limit, and whichever tells first.
+ */
+function connected (client: Connecting): Promise<unknown> {
+  const signs: Array<Promise<unknown>> = [once(client, 'ready')]
+  if (client.status === 'wait' || client.status === 'end') signs.push(client.connect())
+  return withinTime(SILENCE / 1000, () => Promise.race(signs))
 }
 
 /** ioredis keeps commands in its errors, with keys, data and at the login the password. */

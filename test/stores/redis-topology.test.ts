@@ -107,6 +107,20 @@ test('Cluster', { skip: noOwnRedis }, async t => {
     await useAll(t, backend)
   })
 
+  await t.test('a store that meets a cluster in disorder works as soon as that is in order', async t => {
+    await nodes[2].control.kill()
+    const known = borrow(t, { enableReadyCheck: false })
+    while (!/cluster_state:fail/.test(await known.cluster('INFO'))) await delay(50)
+    const backend = await store()
+    const waiting = backend.read(newKey())
+    waiting.catch(() => {})
+    const connecting = borrow(t)
+    while (connecting.status !== 'reconnecting') await delay(1)
+    await nodes[2].control.start()
+    t.equal(await eventually(() => backend.read(newKey())), null)
+    await useAll(t, backend)
+  })
+
   function borrow (t: Test, options = {}) {
     const cluster = new Cluster(startup, options)
     t.teardown(() => cluster.disconnect())

@@ -389,12 +389,14 @@ test('killed under load: every call settles, and all is well when it is back', {
   await useAll(t, backend)
 })
 
-test('options of the application decide when to give up', { skip: noOwnRedis }, async t => {
+test('options of the application decide when to give up; the next use begins anew', { skip: noOwnRedis }, async t => {
   const { port, control } = await startOwnRedis(t)
   const backend = await open(t, { options: { port, retryStrategy: null } })
   await useAll(t, backend)
   await control.stop()
-  await t.rejects(backend.read(newKey()), /Connection is closed/)
+  await t.rejects(backend.read(newKey()), /ECONNREFUSED|Connection is closed/)
+  await control.start()
+  await useAll(t, backend)
 })
 
 test('nodes that are no cluster: the error says so', { skip: noOwnRedis }, async t => {
