@@ -81,10 +81,13 @@ t.test('a process id that was given to another process does not keep a lock', as
 })
 
 t.test('a process that ended and waits for its parent does not keep a lock', { skip: process.platform !== 'linux' }, async t => {
-  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'])
+  // A shell might take note of a child that ends, before it becomes a program that never does.
+  const parent = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'])
   t.teardown(() => parent.kill())
   const [line] = await once(parent.stdout, 'data')
   const pid = Number(line)
+  while (await readFile(`/proc/${parent.pid}/comm`, 'utf8') !== 'sleep\n') await sleep(5)
+  process.kill(pid, 'SIGKILL')
   const fields = async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1].split(' ')
   while ((await fields())[0] !== 'Z') await sleep(5)
   const path = newPath()
