@@ -4,10 +4,9 @@ import { startWorker } from './processes.js'
 import { openWorkerApp } from './worker-app.js'
 
 const MAX = 3
-const ROUNDS = 8
 
 /** U4: the logins of one user in four processes at once. */
-export function userProcesses ({ test, name, store }: FourProcesses): void {
+export function userProcesses ({ test, name, store, rounds = 8 }: FourProcesses): void {
   for (const onMaxPerUser of ['evict', 'refuse'] as const) {
     test(`U4 ${name}: four processes, ${onMaxPerUser}`, async () => {
       const data = await store()
@@ -17,7 +16,7 @@ export function userProcesses ({ test, name, store }: FourProcesses): void {
       const logIn = () => app.inject('/login')
       try {
         await app.ready()
-        for (let round = 0; round < ROUNDS; round++) {
+        for (let round = 0; round < rounds; round++) {
           const paths = ['/login', '/login', '/login']
           const answers = (await Promise.all(workers.map(worker => worker.send({ paths, cookie: '' })))).flat()
           for (const { status } of answers) assert.ok(status === 200 || status === 409, `status ${status}`)

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict'
+import type { FastifyInstance } from 'fastify'
+import { test } from 'tap'
+import type { Test } from 'tap'
+import type { SessionOptions } from '../../lib/index.js'
+import { startApp } from '../helpers/app.js'
+import type { CountingBackend } from '../helpers/backends.js'
+import { counting, memoryBackend } from '../helpers/backends.js'
+import { cookieOf, setCookies, watch } from '../helpers/stage.js'
+import { heap } from './heap.js'
+import { hostileHeader } from './hostile-cookies.js'
+import { Random } from './random.js'
+import { randomness, size } from './size.js'
+
+const secret = 'a secret of the hostile requests, of 32 bytes'
+const kinds: Record<string, SessionOptions> = {
+  plain: {},
+  signed: { secret },
+  encrypted: { secret, encryption: true },
+  sealed: { secret, store: { type: 'cookie' } },
+  eager: { secret, load: 'eager' }
+}
+const requests = size(2000, 200_000)
+/** With several cookies of the name, each of the first four is tried. */
+const MAX_READS = 4
+
+interface Place { app: FastifyInstance, backend: CountingBackend }
+
+/** What Fastify would refuse reaches the session here. */
+const lenient = { onProtoPoisoning: 'ignore', onConstructorPoisoning: 'ignore' } as const
+
+async function open (t: Test, options: SessionOptions): Promise<Place> {
+  const backend = counting(await memoryBackend())
+  const app = await startApp(t, { store: { type: 'custom', backend }, ...options }, app => {
+    app.get('/', async ({ session }) => (await session.load()).data())
+    app.post('/', async ({ session, body }) => {
+      await session.load()
+      for (const [key, value] of Object.entries(body as object)) session.set(key, value)
+      return session.data()
+    })
+  }, lenient)
+  return { app, backend }
+}
+
+/** A cookie of a new session. */
+async function begin ({ app }: Place): Promise<string> {
+  return cookieOf(await app.inject({ method: 'POST', url: '/', payload: { owner: 'victim' } }))
+}
+
+for (const [kind, options] of Object.entries(kinds)) {
+  test(`${kind}: ${requests} hostile cookies`, async t => {
+    const random = new Random(randomness(t, 1, 1).seed)
+    const place = await open(t, options)
+    const { app, backend } = place
+    const valid = await begin(place)
+    const [name, value] = valid.split(/=(.*)/)
+    const foreign = await begin(await open(t, { ...options, secret: 'another secret, of another application' }))
+    const known = { name, values: [value, foreign.split(/=(.*)/)[1]] }
+    const stored = await backend.count!()
+    const rejected = watch(t, 'rejected')
+    const times = { hostile: [] as number[], valid: [] as number[] }
+    let full = 0
+    let reads = 0
+
+    const send = async (cookie: string, into: number[]) => {
+      backend.calls.length = 0
+      const begun = performance.now()
+      const response = await app.inject({ url: '/', headers: { cookie } })
+      if (into.length < 100_000) into.push(performance.now() - begun)
+      return response
+    }
+
+    for (let i = 0; i < requests; i++) {
+      const cookie = hostileHeader(random, known)
+      const response = await send(cookie, times.hostile)
+      const shown = JSON.stringify(cookie)
+      assert.equal(response.statusCode, 200, shown)
+      // In a header of several cookies the valid one may be among them.
+      if (!isThere(cookie, name, value)) assert.equal(response.body, '{}', shown)
+      assert.deepEqual(setCookies(response), [], shown)
+      assert.ok(backend.calls.length <= MAX_READS && backend.calls.every(verb => verb === 'read'), shown)
+      reads += backend.calls.length
+      for (const { hash, reason } of rejected.splice(0)) assert.ok(!cookie.includes(`=${hash}`) && reason !== 'corrupt')
+      if (i % 10 === 0) assert.equal((await send(valid, times.valid)).json().owner, 'victim')
+      if (i === Math.floor(requests / 3)) full = await heap()
+    }
+    assert.equal(await backend.count!(), stored)
+    const grown = (await heap()) - full
+    t.ok(grown < 4e6, `the heap has grown by ${grown} bytes`)
+    t.comment(`reads: ${reads}; time of the median, as of a valid one: ${ratio(times)}`)
+  })
+
+  test(`${kind}: hostile data`, async t => {
+    const random = new Random(randomness(t, 1, 1).seed)
+    const place = await open(t, options)
+    const names = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'then', 'toJSON', '', '0', 'a.b']
+    for (let i = 0; i < size(100, 10_000); i++) {
+      const data = `{"x":1,${pairs(() => `{${pairs(() => '{"polluted":true}')}}`)}}`.replace(',}', '}')
+      const headers = { 'content-type': 'application/json' }
+      const response = await place.app.inject({ method: 'POST', url: '/', payload: data, headers })
+      assert.equal(response.statusCode, 200, data)
+      const again = await place.app.inject({ url: '/', headers: { cookie: cookieOf(response) } })
+      assert.deepEqual(again.json(), JSON.parse(data))
+    }
+    assert.equal('polluted' in {}, false)
+    t.pass('no prototype has changed')
+
+    function pairs (make: () => string): string {
+      return [...new Set(random.some(0, 4, () => random.oneOf(names)))]
+        .map(name => `${JSON.stringify(name)}:${make()}`).join()
+    }
+  })
+}
+
+/** As browsers send it, and as lenient readers may find it. */
+function isThere (header: string, name: string, value: string): boolean {
+  return header.split(';').some(pair => {
+    const [first, ...rest] = pair.split('=')
+    return first.trim() === name && rest.join('=').trim() === value
+  })
+}
+
+function ratio ({ hostile, valid }: Record<'hostile' | 'valid', number[]>): string {
+  const median = (times: number[]) => times.sort((a, b) => a - b)[times.length >> 1]
+  return (median(hostile) / median(valid)).toFixed(2)
+}
