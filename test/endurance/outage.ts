@@ -37,7 +37,9 @@ const STORE_TIMEOUT = 2
 const NEVER = 20
 
 /** The engine fails under load, again and again. Rejects when a promise is broken. */
-export async function outages (t: Test, { store, control, keeps, requests, rounds, late }: Outages): Promise<void> {
+export async function outages (
+  t: Test, { store, control, keeps, requests, rounds, late }: Outages
+): Promise<void> {
   const app = await startApp(t, { store, storeTimeout: STORE_TIMEOUT }, addRoutes)
   const site: Site = { app, requests: 0, failures: 0, losses: 0 }
   const browsers: Browser[] = [
