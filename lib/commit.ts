@@ -4,12 +4,12 @@ import type {
 } from '../types/store.js'
 import type { Clock } from './clock.js'
 import type { Codec } from './codec.js'
-import type { SessionEvent } from './diagnostics.js'
+import type { EventLog, SessionEvent } from './diagnostics.js'
 import type { Timeouts } from './lifetime.js'
 import type { InTurn } from './turns.js'
 import type { UserLimit } from './user-limit.js'
 import type { Data, WorkingCopy } from './working-copy.js'
-import { publish, traced } from './diagnostics.js'
+import { explainUnset, publish, traced } from './diagnostics.js'
 import { ConflictError } from './errors.js'
 import { expiryAt } from './lifetime.js'
 
@@ -32,6 +32,8 @@ export interface SessionSettings {
   readonly limit?: UserLimit
   /** Those that lost against another write wait for each other here, before they try again. */
   readonly contenders: InTurn
+  /** Where it is told what happens outside requests. */
+  readonly log: EventLog
   /** Waited for before the store closes. */
   readonly track: <T>(commit: Promise<T>) => Promise<T>
 }
@@ -105,6 +107,7 @@ export type CookieChange =
 
 export interface Job {
   readonly settings: SessionSettings
+  readonly log: EventLog
   /** Its batch is what is written, unless `failed`. */
   readonly copy: WorkingCopy
   readonly intents: Intents
@@ -222,11 +225,11 @@ async function rotate (job: Job, stored: Stored): Promise<Outcome> {
 
 /** Called when the new record is there, and before the old one is removed: a refusal leaves that alone. */
 async function admit (
-  { settings, intents, failed }: Job, written: WrittenSession, { principal, createdAt }: SessionDraft,
+  { settings, log, intents, failed }: Job, written: WrittenSession, { principal, createdAt }: SessionDraft,
   previous?: Stored
 ): Promise<void> {
   if (settings.limit === undefined || intents.login === null || failed) return
-  await settings.limit.admit(principal!, { key: written.handle!, createdAt }, previous?.handle ?? null)
+  await settings.limit.admit(principal!, { key: written.handle!, createdAt }, previous?.handle ?? null, log)
 }
 
 async function destroy (job: Job, stored: Stored): Promise<Outcome> {
@@ -312,9 +315,10 @@ function destroyed (job: Job, { handle }: Stored): Outcome {
 
 function gone (job: Job, { handle }: Stored): Outcome {
   report(job, 'gone', handle)
+  explainUnset(job.settings.name, 'gone', job.log)
   return { stored: null, gone: true }
 }
 
-function report ({ settings }: Job, event: SessionEvent, hash: string | null): void {
-  publish(event, { session: settings.name, hash })
+function report ({ settings, log }: Job, event: SessionEvent, hash: string | null): void {
+  publish(event, { session: settings.name, hash }, log)
 }

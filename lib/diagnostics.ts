@@ -1,16 +1,17 @@
+import type { StoreLog } from './define-store.js'
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 
 /**
  * What happens to sessions, for those who watch. Each event is published on the `node:diagnostics_channel`
- * named
- * `fastify-sessions:<event>`. Messages carry hashes and reasons; never an id, a secret or session data.
+ * named `fastify-sessions:<event>`, and told to the log: `corrupt` and `failure` as a warning, the others at
+ * level debug. Both carry hashes and reasons; never an id, a secret or session data.
  */
 export type SessionEvent =
   /** A session was stored for the first time. */
   | 'created'
   /** A session got a new id. */
   | 'rotated'
-  /** A session was removed by `destroy()`, `logout()`, or by removing its last key. */
+  /** A session was removed: by its request, by `app.sessions`, or to make room for a login. */
   | 'destroyed'
   /** A presented cookie is no session; `reason` is malformed, signature, unknown, expired or bound. */
   | 'rejected'
@@ -28,17 +29,45 @@ export type SessionEvent =
 export interface SessionMessage {
   /** The name of the session. */
   session: string
-  /** SHA-256 of the id, or of what was presented as one. */
+  /** SHA-256 of the id, or of what was presented as one; null where there is none or there are several. */
   hash?: string | null
   reason?: string
 }
 
+/** The part of a logger that is told of events: that of the request where there is one. */
+export type EventLog = Pick<StoreLog, 'debug' | 'warn'>
+
+const events = {
+  created: told('debug', 'session created'),
+  rotated: told('debug', 'session rotated'),
+  destroyed: told('debug', 'session destroyed'),
+  rejected: told('debug', 'session cookie rejected'),
+  expired: told('debug', 'session expired'),
+  corrupt: told('warn', 'session corrupt'),
+  conflict: told('debug', 'session conflict'),
+  gone: told('debug', 'session gone'),
+  failure: told('warn', 'session store failed')
+} satisfies Record<SessionEvent, unknown>
+
+function told (level: keyof EventLog, text: string) {
+  return { level, text }
+}
+
 const channels = new Map<SessionEvent, ReturnType<typeof channel>>()
 
-export function publish (event: SessionEvent, message: SessionMessage): void {
+export function publish (event: SessionEvent, message: SessionMessage, log: EventLog): void {
+  const { level, text } = events[event]
+  log[level](message, text)
   let target = channels.get(event)
   if (target === undefined) channels.set(event, target = channel(`fastify-sessions:${event}`))
   if (target.hasSubscribers) target.publish(message)
+}
+
+/** Why the browser was not told of a session, or of its end. */
+export type UnsetReason = 'gone' | 'headers sent' | 'plain http'
+
+export function explainUnset (session: string, reason: UnsetReason, log: EventLog): void {
+  log.debug({ session, reason }, 'session cookie not set')
 }
 
 /** What takes time, for those who measure: a `TracingChannel` each, named `fastify-sessions:<operation>`. */

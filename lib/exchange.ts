@@ -2,7 +2,9 @@ import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { ResponseCookieOptions } from '../types/session.js'
 import type { CookieChange } from './commit.js'
 import type { CookieAttributes } from './cookie.js'
+import type { EventLog } from './diagnostics.js'
 import { cookieOverride } from './cookie-override.js'
+import { explainUnset } from './diagnostics.js'
 import { DetachedError } from './errors.js'
 import type { ClientInfo } from '../types/store.js'
 import type { CheckedOptions, CookieOptions } from './session-options.js'
@@ -17,7 +19,9 @@ const MAX_IP = 64
 const MAX_USER_AGENT = 256
 
 /** What a session asks of a request. */
-export type Asker = Pick<FastifyRequest, 'headers' | 'hostname' | 'ip' | 'protocol'>
+export interface Asker extends Pick<FastifyRequest, 'headers' | 'hostname' | 'ip' | 'protocol'> {
+  readonly log: EventLog
+}
 
 /** What it asks of the response. */
 export interface Answer {
@@ -58,7 +62,7 @@ export class SessionCookie {
     return { ip: shortened(ip, MAX_IP), userAgent: shortened(headers['user-agent'] ?? '', MAX_USER_AGENT) }
   }
 
-  /** Whether a browser would keep the cookie. When not, the log tells why, once. */
+  /** Whether a browser would keep the cookie. When not, the log tells why: at level warn once. */
   canWrite (request: Asker, attributes: CookieOptions): boolean {
     const isPossible = isSecure(attributes, request) !== 'impossible'
     if (!isPossible) this.#explain(request)
@@ -76,6 +80,7 @@ export class SessionCookie {
 
   write (request: Asker, reply: Answer, change: CookieChange, options: CookieOptions): void {
     const { clock, name: sessionName } = this.#options
+    if (reply.raw.headersSent) return explainUnset(sessionName, 'headers sent', request.log)
     if (!this.canWrite(request, options)) return
     const { value, attributes } = cookieFor(change, options, isSecure(options, request) === true, clock)
     assertCookieFits(sessionName, this.name, value)
@@ -87,6 +92,7 @@ export class SessionCookie {
   }
 
   #explain (request: Asker): void {
+    explainUnset(this.#options.name, 'plain http', request.log)
     if (this.#warned) return
     this.#warned = true
     this.#log.warn({ session: this.#options.name, protocol: request.protocol },
@@ -145,6 +151,10 @@ export class HttpExchange implements Exchange, Held {
     this.tokens = ignoresCookie ? [] : cookie.read(request.headers.cookie)
   }
 
+  get log (): EventLog {
+    return this.#request.log
+  }
+
   headersSent (): boolean {
     return this.#reply?.raw.headersSent === true
   }
@@ -197,11 +207,13 @@ export class DetachedExchange implements Exchange, Held {
   readonly isDetached = true
   readonly tokens: readonly string[]
   readonly refusal: (() => Error) | undefined
+  readonly log: EventLog
   readonly isOverridden = false
 
-  constructor (tokens: readonly string[], refusal: (() => Error) | undefined) {
+  constructor (tokens: readonly string[], refusal: (() => Error) | undefined, log: EventLog) {
     this.tokens = tokens
     this.refusal = refusal
+    this.log = log
   }
 
   headersSent (): boolean {

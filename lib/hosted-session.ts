@@ -71,6 +71,7 @@ export async function hostSession (
     persistent,
     limit,
     contenders: inTurn(),
+    log: fastify.log,
     track: hosted.track
   }
 
@@ -99,11 +100,11 @@ export async function hostSession (
     },
     openDetached (header, target) {
       const tokens = store.refuse === undefined ? cookie.read(header) : []
-      const exchange = new DetachedExchange(tokens, store.refuse)
+      const exchange = new DetachedExchange(tokens, store.refuse, fastify.log)
       return { name, state: new SessionState(settings, exchange, target), exchange, target }
     },
     openOutside (browser, answer, target) {
-      const request = requestOf(browser, options.cookie.path)
+      const request = requestOf(browser, options.cookie.path, fastify.log)
       const exchange = new OutsideExchange(cookie, request, answer, store.refuse, store.refuse !== undefined)
       return { name, state: new SessionState(settings, exchange, target), exchange, target }
     },

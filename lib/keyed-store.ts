@@ -1,5 +1,6 @@
 import type { LoadResult, LoadedSession, SessionBackend, SessionStore } from '../types/store.js'
 import type { Clock } from './clock.js'
+import type { EventLog } from './diagnostics.js'
 import type { Records } from './records.js'
 import type { RenewalSettings } from './renewal.js'
 import type { Signer } from './sign.js'
@@ -20,6 +21,8 @@ export interface KeyedStoreSettings extends RenewalSettings {
   signer: Signer | null
   /** Seconds that one call of the backend may take. */
   storeTimeout: number
+  /** Is told when the backend fails. */
+  log: EventLog
   /** Called when the backend has answered. */
   onUse: () => void
 }
@@ -72,7 +75,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
       const result = await bounded('update', key, () => backend.update(key, record, draft, ifVersion))
       if (result !== 'ok') return result
       const isRenewed = next !== null && next.issued !== null
-      if (isRenewed) publish('rotated', { session: settings.name, hash: key, reason: 'renewal' })
+      if (isRenewed) publish('rotated', { session: settings.name, hash: key, reason: 'renewal' }, settings.log)
       const current = isRenewed ? tokenOf(`${id}.${next.issued}`) : token
       return { token: current, handle: key, version: record.version, renewal }
     },
@@ -133,7 +136,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
       return answer
     } catch (error) {
       if (isSessionsError(error)) throw error
-      publish('failure', { session: settings.name, hash: key, reason: verb })
+      publish('failure', { session: settings.name, hash: key, reason: verb }, settings.log)
       throw new StoreError(verb, { cause: driverCause(error, key) })
     }
   }

@@ -1,4 +1,5 @@
 import type { Session } from '../types/session.js'
+import type { EventLog } from './diagnostics.js'
 import type { Answer, Asker } from './exchange.js'
 import { HttpExchange } from './exchange.js'
 
@@ -24,10 +25,10 @@ export interface OutsideSession {
 }
 
 /** The request that this browser would send. */
-export function requestOf ({ protocol, hostname, cookies }: Browser, path: string): Asker {
+export function requestOf ({ protocol, hostname, cookies }: Browser, path: string, log: EventLog): Asker {
   // Address and user agent are those of app.inject().
   const headers = { cookie: cookies(path), 'user-agent': 'lightMyRequest' }
-  return { protocol, hostname, ip: '127.0.0.1', headers }
+  return { protocol, hostname, ip: '127.0.0.1', headers, log }
 }
 
 /** A response that nobody gets. */

@@ -3,8 +3,8 @@ import type { ResponseCookieOptions } from '../types/session.js'
 import type { ClientInfo, Instant, LoadResult } from '../types/store.js'
 import type { CookieChange, Fate, Intents, Job, SessionSettings, Stored } from './commit.js'
 import { carryOut, decide } from './commit.js'
-import type { SessionTrace } from './diagnostics.js'
-import { publish, traced } from './diagnostics.js'
+import type { EventLog, SessionTrace } from './diagnostics.js'
+import { explainUnset, publish, traced } from './diagnostics.js'
 import { GoneError, HeadersSentError, NotLoadedError, StoreError } from './errors.js'
 import { touchIsDue, wholeInstant } from './lifetime.js'
 import { show } from './options.js'
@@ -59,6 +59,8 @@ export interface Bond {
 export interface Exchange {
   /** The values of the session cookie that the request carries. */
   readonly tokens: readonly string[]
+  /** Where it is told what happens to the session. */
+  readonly log: EventLog
   /** Why this request may not write, if it may not. */
   readonly refusal?: () => Error
   /** There is no response. */
@@ -271,8 +273,8 @@ export class SessionState implements RequestSession, Bond {
       }
       const { rejected, hash } = result
       const message = { session: this.#settings.name, hash, reason: rejected }
-      publish(rejected === 'corrupt' ? 'corrupt' : 'rejected', message)
-      if (rejected === 'expired') publish('expired', message)
+      publish(rejected === 'corrupt' ? 'corrupt' : 'rejected', message, this.#exchange.log)
+      if (rejected === 'expired') publish('expired', message, this.#exchange.log)
     }
     this.#stored = null
     this.#copy = this.#copyOf({})
@@ -448,9 +450,12 @@ export class SessionState implements RequestSession, Bond {
     if (fate === 'nothing') return undefined
     const isNewId = fate === 'create' || fate === 'rotate'
     if (isNewId || this.#settings.store.tokenIsRecord) {
-      const isLate = this.#exchange.headersSent()
-      if (fate === 'touch' && (isLate || this.#exchange.isDetached)) return undefined
-      if (isLate) throw new HeadersSentError()
+      if (this.#exchange.headersSent()) {
+        if (fate !== 'touch') throw new HeadersSentError()
+        explainUnset(this.#settings.name, 'headers sent', this.#exchange.log)
+        return undefined
+      }
+      if (fate === 'touch' && this.#exchange.isDetached) return undefined
       // A session under an id that the browser never learns would only fill the store.
       if (!this.#exchange.canSetCookie()) return undefined
     }
@@ -459,6 +464,7 @@ export class SessionState implements RequestSession, Bond {
     const isRemoval = fate === 'destroy'
     const job: Job = {
       settings,
+      log: this.#exchange.log,
       copy,
       intents: this.#intents,
       stored: isRemoval ? this.#doomed : stored,

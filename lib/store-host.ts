@@ -68,7 +68,16 @@ export async function hostStore (
     const sealer = options.encryption ? createSealer(secrets!, 'store', name) : null
     const records = createRecords(options, sealer)
     return keyedStore(backend, {
-      name, clock, records, generateId, signer, storeTimeout, renewInterval, renewGrace, onUse: sweeper.start
+      name,
+      clock,
+      records,
+      generateId,
+      signer,
+      storeTimeout,
+      renewInterval,
+      renewGrace,
+      log: fastify.log,
+      onUse: sweeper.start
     })
   }
 

@@ -1,4 +1,5 @@
 import type { IndexedKey, Instant, SessionIndex } from '../types/store.js'
+import type { EventLog } from './diagnostics.js'
 import { publish } from './diagnostics.js'
 import { GoneError, TooManyError } from './errors.js'
 
@@ -7,10 +8,11 @@ export interface UserLimit {
   /**
    * @param own the session of this login, which is stored
    * @param replaced the handle of the session that it takes the place of and that is about to be removed
+   * @param log is told of the sessions that end
    * @throws FST_SESSIONS_TOO_MANY when there is no place for it
    * @throws FST_SESSIONS_GONE when it is itself the oldest; in both cases the caller removes it
    */
-  admit (principal: string, own: Place, replaced: string | null): Promise<void>
+  admit (principal: string, own: Place, replaced: string | null, log: EventLog): Promise<void>
 }
 
 export interface UserLimitSettings {
@@ -39,18 +41,18 @@ type Place = Pick<IndexedKey, 'key' | 'createdAt'>
 export function createUserLimit (index: SessionIndex, settings: UserLimitSettings): UserLimit {
   const { name, max, whenFull } = settings
 
-  async function end (key: string): Promise<void> {
-    if (await index.remove(key)) publish('destroyed', { session: name, hash: key, reason: 'maxPerUser' })
+  async function end (key: string, log: EventLog): Promise<void> {
+    if (await index.remove(key)) publish('destroyed', { session: name, hash: key, reason: 'maxPerUser' }, log)
   }
 
   return {
-    async admit (principal, own, replaced) {
+    async admit (principal, own, replaced, log) {
       const listed = await index.keysOf!(principal)
       const others = listed.filter(({ key }) => key !== own.key && key !== replaced)
       if (others.length < max) return
       if (whenFull === 'refuse') throw new TooManyError()
       const surplus = [...others, own].sort(byAge).slice(0, -max)
-      await Promise.all(surplus.filter(place => place !== own).map(({ key }) => end(key)))
+      await Promise.all(surplus.filter(place => place !== own).map(({ key }) => end(key, log)))
       if (surplus.includes(own)) throw new GoneError()
     }
   }

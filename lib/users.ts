@@ -13,7 +13,7 @@ const MAX_ROUNDS = 20
  * @param storeType how errors name the store
  */
 export function createUserSessions (settings: SessionSettings, storeType: string): UserSessions {
-  const { store, name } = settings
+  const { store, name, log } = settings
 
   function able<K extends keyof SessionIndex> (ability: K, phrase: string): NonNullable<SessionIndex[K]> {
     const found = store.index?.[ability]
@@ -44,7 +44,7 @@ export function createUserSessions (settings: SessionSettings, storeType: string
       let total = 0
       for (let round = 0, quiet = 0; round < MAX_ROUNDS; round++) {
         const removed = await removeAllOf(user, kept)
-        if (removed > 0) publish('destroyed', { session: name, hash: null, reason: 'destroyByUser' })
+        if (removed > 0) publish('destroyed', { session: name, hash: null, reason: 'destroyByUser' }, log)
         total += removed
         quiet = removed > 0 ? 0 : quiet + 1
         if (quiet === 2) return total
@@ -54,7 +54,7 @@ export function createUserSessions (settings: SessionSettings, storeType: string
 
     async destroy (handle) {
       const removed = await able('remove', 'end a session by its handle')(handle)
-      if (removed) publish('destroyed', { session: name, hash: handle, reason: 'destroy' })
+      if (removed) publish('destroyed', { session: name, hash: handle, reason: 'destroy' }, log)
       return removed
     },
 

@@ -110,6 +110,7 @@ async function openWorld (
     storeTimeout,
     renewInterval: null,
     renewGrace: 30,
+    log: silent,
     onUse () {}
   })
   const complete: SessionSettings = {
@@ -122,6 +123,7 @@ async function openWorld (
     storeTimeout,
     persistent: false,
     contenders: inTurn(),
+    log: silent,
     track: commit => commit,
     ...settings
   }
@@ -137,6 +139,7 @@ async function openWorld (
       let canSetCookie = true
       const state = new SessionState(complete, {
         tokens: token === null ? [] : [token],
+        log: silent,
         refusal,
         headersSent: () => sent,
         canSetCookie: () => canSetCookie,
@@ -180,6 +183,7 @@ function tokenOf (told: CookieChange[]): string {
   return last.token
 }
 
+const silent = { debug () {}, warn () {} }
 /** For stores that are silent, and conflicts that do not end. */
 const impatient = { storeTimeout: 0.1 }
 const storeFails = { code: 'FST_SESSIONS_STORE', statusCode: 503 }
@@ -212,6 +216,7 @@ test('nothing: no call, no cookie', async t => {
   }
   const exchange = {
     tokens: [token],
+    log: silent,
     headersSent: () => false,
     canSetCookie: () => true,
     override () {},
