@@ -441,7 +441,8 @@ test('nothing secret is in any error, response or log line', async t => {
   }
   for (const url of ['/large', '/uncarriable', '/reserved', '/unknown', '/login', '/logout']) await post(url)
 
-  const text = log.text() + bodies.join('\n')
+  // Hashes stand in one place only, where they name the session that something happened to.
+  const text = log.text().replace(/"hash":"[\w-]{43}"/g, '') + bodies.join('\n')
   t.match(text, /update session:\[key\] failed/, 'the driver is heard')
   const ids = tokens.flatMap(token => [token, ...token.split('.')]).filter(token => token !== '')
   t.ok(ids.length > 5 && seen.keys.length > 2)
