@@ -138,8 +138,9 @@ function traceRequests (app: FastifyInstance, tracer: Tracer) {
 // The application
 
 const exporter = new InMemorySpanExporter()
+const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
 context.setGlobalContextManager(new AsyncContext())
-trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }))
+trace.setGlobalTracerProvider(provider)
 const tracer = trace.getTracer('fastify-sessions')
 const registry = new Registry()
 traceSessions(tracer)
