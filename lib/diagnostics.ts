@@ -9,7 +9,7 @@ import { channel, tracingChannel } from 'node:diagnostics_channel'
 export type SessionEvent =
   /** A session was stored for the first time. */
   | 'created'
-  /** A session got a new id. */
+  /** A session got a new id, or its cookie another value (`reason` renewal). */
   | 'rotated'
   /** A session was removed: by its request, by `app.sessions`, or to make room for a login. */
   | 'destroyed'

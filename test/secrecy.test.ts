@@ -250,7 +250,9 @@ async function boots (t: Test, ear: Ear): Promise<void> {
 
 const kinds: Record<string, (ear: Ear, backend: SessionBackend) => SessionOptions> = {
   plain: (_ear, backend) => ({ store: { type: 'custom', backend } }),
-  signed: (ear, backend) => ({ store: { type: 'custom', backend }, secret: secret(ear), maxPerUser: 2 }),
+  signed: (ear, backend) => ({
+    store: { type: 'custom', backend }, secret: secret(ear), maxPerUser: 2, renewInterval: 50
+  }),
   encrypted: (ear, backend) => ({
     store: { type: 'custom', backend },
     secret: secret(ear),
