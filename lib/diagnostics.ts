@@ -13,7 +13,7 @@ export type SessionEvent =
   | 'rotated'
   /** A session was removed: by its request, by `app.sessions`, or to make room for a login. */
   | 'destroyed'
-  /** A presented cookie is no session; `reason` is malformed, signature, unknown, expired or bound. */
+  /** A presented cookie is no session; `reason` is a `RejectReason`. */
   | 'rejected'
   /** A presented session has ended; told as `rejected` too. */
   | 'expired'

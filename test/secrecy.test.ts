@@ -78,20 +78,29 @@ function after (cookies: string, lines: string[]): string {
   return [...jar.values()].join('; ')
 }
 
+/** Data for each of several sessions. */
+const filling = (ear: Ear): Script => session => {
+  session.set('card', ear.secret('card'))
+  session.set('deep', { list: [ear.secret('deep')] })
+  session.set('note', ear.secret('note'))
+}
+
 /** A session from its beginning to its end. */
 async function life ({ ear, visit, clock }: Scene): Promise<string> {
-  const fill: Script = session => {
-    session.set('card', ear.secret('card'))
-    session.set('deep', { list: [ear.secret('deep')] })
-  }
+  const fill = filling(ear)
   let cookies = await visit('', fill)
   cookies = await visit(cookies, session => { ear.hide(String(session.get('card'))) })
   cookies = await visit(cookies, fill)
   cookies = await visit(cookies, session => session.regenerate())
   cookies = await visit(cookies, session => session.login(ear.secret('principal')))
   cookies = await visit(cookies, session => session.remember())
+  const before = cookies
   clock.advance(100)
   cookies = await visit(cookies, session => session.touch())
+  cookies = await visit(cookies, fill)
+  clock.advance(100)
+  await visit(before, fill)
+  cookies = await visit(cookies, fill)
   await visit(cookies, session => session.logout())
   await visit(cookies, fill)
   return visit('', async (session, request, reply) => {
@@ -102,8 +111,10 @@ async function life ({ ear, visit, clock }: Scene): Promise<string> {
 
 /** Cookies that are none, or none any more. */
 async function forgeries ({ ear, visit, clock }: Scene, cookies: string): Promise<void> {
+  const stranger = await visit('', filling(ear))
   const other = (text: string) => text.replace(/.$/, last => last === 'A' ? 'Q' : 'A')
   const forged = [
+    after(stranger, [cookies.split('; ').at(-1)!]),
     other(cookies),
     cookies.replace(/=.*?([.;]|$)/, `=${ear.secret('forged').padEnd(43, 'x')}$1`),
     cookies.replace(/=/, `=${ear.secret('malformed')} `),
@@ -147,6 +158,13 @@ async function mistakes ({ ear, visit }: Scene): Promise<void> {
       reply.raw.writeHead(200).end()
       await ear.listen(() => session.set('late', ear.secret('late')))
       await ear.listen(() => session.login(ear.secret('principal')))
+    },
+    async (session, _request, reply) => {
+      await session.destroy()
+      reply.hijack()
+      reply.raw.writeHead(200)
+      await ear.listen(() => session.save())
+      reply.raw.end()
     },
     session => {
       session.set('dropped', ear.secret('dropped'))
@@ -276,6 +294,10 @@ const texts = [
   'session created', 'session rotated', 'session destroyed', 'session cookie rejected', 'session expired',
   'session corrupt', 'session conflict', 'session gone', 'session store failed', 'session cookie not set'
 ]
+const reasons = [
+  'malformed', 'signature', 'unknown', 'expired', 'renewed', 'bound', 'renewal', 'read', 'create', 'update', 'touch',
+  'remove', 'maxPerUser', 'destroy', 'destroyByUser', 'headers sent', 'plain http'
+]
 
 test('K10 D17 no id, token, signature, secret or data in what is logged, published, thrown or sent', async t => {
   const ear = openEar(t)
@@ -289,7 +311,7 @@ test('K10 D17 no id, token, signature, secret or data in what is logged, publish
   await routes(t, ear)
   await boots(t, ear)
 
-  t.strictSame([...channels, ...texts].filter(name => !ear.heard.has(name)), [], 'all has happened')
+  t.strictSame([...channels, ...texts, ...reasons].filter(name => !ear.heard.has(name)), [], 'all has happened')
   const codes = ear.codes()
   t.strictSame([
     'OPTION', 'NOT_LOADED', 'RESERVED_NAME', 'VALUE', 'TOO_LARGE', 'COOKIE_TOO_LARGE', 'DISABLED', 'READ_ONLY', 'ID',

@@ -15,7 +15,7 @@ export const channels = [...events.map(event => `fastify-sessions:${event}`), ..
 export interface Ear {
   /** For Fastify: everything is logged. */
   readonly logger: { level: 'trace', stream: { write (line: string): void } }
-  /** The channels and the texts of log lines that were heard. */
+  /** The channels, and the texts and reasons of log lines, that were heard. */
   readonly heard: Set<string>
   /** The codes of the errors that were heard. */
   readonly codes: () => Set<string>
@@ -58,7 +58,8 @@ export function openEar (t: { teardown (end: () => unknown): void }): Ear {
       level: 'trace',
       stream: {
         write (line) {
-          heard.add(JSON.parse(line).msg)
+          const { msg, reason } = JSON.parse(line)
+          heard.add(msg).add(reason)
           note(line)
         }
       }
