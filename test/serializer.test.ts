@@ -42,7 +42,8 @@ const draft: SessionDraft = {
   rememberedUntil: null,
   boundTo: null
 }
-const { expiresAt: _, ...content } = draft
+const { expiresAt: _, ...facts } = draft
+const content = { ...facts, client: undefined, renewal: undefined }
 
 for (const serializer of [v8, tagged]) {
   const title = `D2 with ${serializer.name}`
