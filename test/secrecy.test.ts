@@ -203,9 +203,13 @@ async function damages ({ ear, visit, memory, clock, fail }: Scene): Promise<voi
   }
 }
 
-async function users ({ ear, app, visit }: Scene): Promise<void> {
+async function users ({ ear, app, clock, visit }: Scene): Promise<void> {
   const user = ear.secret('principal')
-  const login: Script = session => session.login(user)
+  // Each later than the one before: at the same instant chance decides which of them is one too many.
+  const login: Script = async session => {
+    clock.advance(1)
+    await session.login(user)
+  }
   await visit('', login)
   const last = await visit('', login)
   await visit('', login)
