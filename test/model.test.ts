@@ -1,4 +1,3 @@
-import type { Test } from 'tap'
 import type { Session } from '../lib/index.js'
 import type { Act } from './helpers/model.js'
 import type { HeldVisit } from './helpers/pause.js'
@@ -9,6 +8,7 @@ import { test } from 'tap'
 import { jsonCodec } from '../lib/codec.js'
 import { sha256 } from '../lib/id.js'
 import { TestClock } from '../lib/testing/clock.js'
+import { randomness } from './endurance/size.js'
 import { memoryBackend } from './helpers/backends.js'
 import { ModelRequest, ModelStore, limits } from './helpers/model.js'
 import { heldVisit } from './helpers/pause.js'
@@ -38,17 +38,18 @@ type Step =
   | { step: 'new browser' }
 
 test('any requests in any order, two of them interleaved: what is stored, seen and told', async t => {
+  const how = randomness(t, 300, 20_000)
   const stories = fc.array(step, { minLength: 1, maxLength: 40, size: 'max' })
-  await fc.assert(fc.asyncProperty(stories, steps => play(t, steps)), { numRuns: 300, seed: 20241121 })
-  t.pass('300 stories')
+  await fc.assert(fc.asyncProperty(stories, play), how)
+  t.pass(`${how.numRuns} stories`)
 })
 
 interface Standing { visit: HeldVisit, request: ModelRequest, errors: unknown[] }
 
-async function play (t: Test, steps: Step[]): Promise<void> {
+async function play (steps: Step[]): Promise<void> {
   const clock = new TestClock()
   const backend = await memoryBackend(clock)
-  const stage = await startStage(t, { store: { type: 'custom', backend }, clock, ...limits })
+  const stage = await startStage({ teardown () {} }, { store: { type: 'custom', backend }, clock, ...limits })
   const model = new ModelStore(clock)
   /** The key of each session that the model has. */
   const keys = new Map<number, string>()
