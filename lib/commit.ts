@@ -22,6 +22,8 @@ export interface SessionSettings {
   readonly timeouts: Timeouts
   /** What `regenerate()` without keys does with the data; default 'keep'. */
   readonly regenerate?: 'keep' | 'clear'
+  /** Whether a record that cannot be read is no session, or an error. */
+  readonly onCorrupt: 'ignore' | 'throw'
   /** Seconds that `remember()` gives when it is not told. */
   readonly rememberFor: number
   /** Seconds after which a commit that keeps meeting conflicts gives up. */

@@ -66,6 +66,7 @@ export async function hostSession (
     codec,
     timeouts: options,
     regenerate,
+    onCorrupt: options.onCorrupt,
     rememberFor,
     storeTimeout,
     persistent,

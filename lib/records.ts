@@ -4,7 +4,7 @@ import type { Codec, Content } from './codec.js'
 import type { DataSchema } from './data-schema.js'
 import type { Timeouts } from './lifetime.js'
 import type { Sealer } from './seal.js'
-import { CorruptError, TooLargeError } from './errors.js'
+import { TooLargeError } from './errors.js'
 import { randomIds } from './id.js'
 import { absoluteEnd } from './lifetime.js'
 
@@ -15,7 +15,6 @@ export interface RecordSettings extends Timeouts {
   schema: DataSchema | null
   /** Bytes that an encoded session may take. */
   maxSize: number
-  onCorrupt: 'ignore' | 'throw'
 }
 
 /** Turns sessions into what is stored, and back. */
@@ -25,7 +24,7 @@ export interface Records {
    * @throws FST_SESSIONS_TOO_LARGE, FST_SESSIONS_SCHEMA
    */
   write (draft: SessionDraft, bound: string): StoredRecord
-  /** The session, or why it is none. Throws FST_SESSIONS_CORRUPT where the option `onCorrupt` says so. */
+  /** The session, or why it is none. */
   read (stored: StoredRecord, bound: string): SessionRecord | 'corrupt' | 'expired'
 }
 
@@ -33,7 +32,7 @@ const generateVersion = randomIds(9)
 
 /** @param sealer null: what is stored is not encrypted */
 export function createRecords (settings: RecordSettings, sealer: Sealer | null): Records {
-  const { clock, codec, schema, maxSize, onCorrupt } = settings
+  const { clock, codec, schema, maxSize } = settings
 
   return {
     write (draft, bound) {
@@ -47,10 +46,7 @@ export function createRecords (settings: RecordSettings, sealer: Sealer | null):
 
     read (stored, bound) {
       const content = decoded(stored.value, bound)
-      if (content === null) {
-        if (onCorrupt === 'throw') throw new CorruptError()
-        return 'corrupt'
-      }
+      if (content === null) return 'corrupt'
       const expiresAt = Math.min(stored.expiresAt, absoluteEnd(content, settings))
       if (clock.now() >= expiresAt) return 'expired'
       return Object.assign(content, { expiresAt, version: stored.version })

@@ -5,7 +5,7 @@ import type { CookieChange, Fate, Intents, Job, SessionSettings, Stored } from '
 import { carryOut, decide } from './commit.js'
 import type { EventLog, SessionTrace } from './diagnostics.js'
 import { explainUnset, publish, traced } from './diagnostics.js'
-import { GoneError, HeadersSentError, NotLoadedError, StoreError } from './errors.js'
+import { CorruptError, GoneError, HeadersSentError, NotLoadedError, StoreError } from './errors.js'
 import { touchIsDue, wholeInstant } from './lifetime.js'
 import { show } from './options.js'
 import type { Data } from './working-copy.js'
@@ -271,13 +271,18 @@ export class SessionState implements RequestSession, Bond {
         this.#origin ??= result.handle
         return
       }
-      const { rejected, hash } = result
-      const message = { session: this.#settings.name, hash, reason: rejected }
-      publish(rejected === 'corrupt' ? 'corrupt' : 'rejected', message, this.#exchange.log)
-      if (rejected === 'expired') publish('expired', message, this.#exchange.log)
+      this.#reject(result)
     }
     this.#stored = null
     this.#copy = this.#copyOf({})
+  }
+
+  #reject ({ rejected, hash }: Extract<LoadResult, { rejected: unknown }>): void {
+    const { name, onCorrupt } = this.#settings
+    const message = { session: name, hash, reason: rejected }
+    publish(rejected === 'corrupt' ? 'corrupt' : 'rejected', message, this.#exchange.log)
+    if (rejected === 'expired') publish('expired', message, this.#exchange.log)
+    if (rejected === 'corrupt' && onCorrupt === 'throw') throw new CorruptError()
   }
 
   /** What was made for another session than the one beside it is nothing. */

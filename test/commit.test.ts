@@ -104,7 +104,7 @@ async function openWorld (
   const store = keyedStore(faulty, {
     name: 'session',
     clock,
-    records: createRecords({ ...all, clock, codec: jsonCodec, schema: null, maxSize: 65536, onCorrupt: 'ignore' }, null),
+    records: createRecords({ ...all, clock, codec: jsonCodec, schema: null, maxSize: 65536 }, null),
     generateId: randomIds(32),
     signer: null,
     storeTimeout,
@@ -119,6 +119,7 @@ async function openWorld (
     codec: jsonCodec,
     clock,
     timeouts: all,
+    onCorrupt: 'ignore',
     rememberFor: 1000,
     storeTimeout,
     persistent: false,

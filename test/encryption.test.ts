@@ -144,7 +144,7 @@ test('D3 D4 what was not sealed for this key is corrupt: swapped, damaged, plain
     t.strictSame([response.statusCode, response.json(), setCookies(response)], [200, {}, []])
     t.equal((await strict.visit(cookie, read)).json().code, 'FST_SESSIONS_CORRUPT')
   }
-  t.strictSame(seen.map(({ event, hash }) => [event, hash]), values.map(() => ['corrupt', keyOf(cookie)]))
+  t.strictSame(seen.map(({ event, hash }) => [event, hash]), [...values, ...values].map(() => ['corrupt', keyOf(cookie)]))
 
   const anew = cookieOf(await visit(cookie, count))
   t.not(anew, cookie, 'what is written then gets another id')
