@@ -9,7 +9,7 @@ import type { Timeouts } from './lifetime.js'
 import type { InTurn } from './turns.js'
 import type { UserLimit } from './user-limit.js'
 import type { Data, WorkingCopy } from './working-copy.js'
-import { explainUnset, publish, traced } from './diagnostics.js'
+import { explainUnset, isWatched, publish, traced } from './diagnostics.js'
 import { ConflictError } from './errors.js'
 import { expiryAt } from './lifetime.js'
 
@@ -137,10 +137,12 @@ export interface Outcome {
 
 /** Does what was decided: server writes only, the cookie is the caller's. Rejects when a write failed. */
 export async function carryOut (fate: Exclude<Fate, 'nothing'>, job: Job): Promise<Outcome> {
+  const operation = fate === 'destroy' ? 'destroy' : 'commit'
+  if (!isWatched(operation)) return perform(fate, job)
   const trace = { session: job.settings.name, hash: job.stored?.handle ?? null, outcome: fate }
   let outcome: Outcome
   // The outcome holds the token: it is none of what those who watch get to see.
-  await traced(fate === 'destroy' ? 'destroy' : 'commit', trace, async () => { outcome = await perform(fate, job) })
+  await traced(operation, trace, async () => { outcome = await perform(fate, job) })
   return outcome!
 }
 

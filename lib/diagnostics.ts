@@ -91,11 +91,16 @@ const operations = {
   destroy: tracingChannel<unknown, SessionTrace>('fastify-sessions:destroy')
 }
 
-/** Does the work, and lets those watch who have subscribed. */
+/** Whether anybody wants to know how long it takes. */
+export function isWatched (operation: SessionOperation): boolean {
+  const { start, end, asyncStart, asyncEnd, error } = operations[operation]
+  return start.hasSubscribers || end.hasSubscribers || asyncStart.hasSubscribers || asyncEnd.hasSubscribers ||
+    error.hasSubscribers
+}
+
+/** Does the work while those watch who have subscribed. */
 export function traced (
   operation: SessionOperation, trace: SessionTrace, work: () => Promise<void>
 ): Promise<void> {
-  const { start, end, asyncStart, asyncEnd, error } = operations[operation]
-  const isWatched = [start, end, asyncStart, asyncEnd, error].some(({ hasSubscribers }) => hasSubscribers)
-  return isWatched ? operations[operation].tracePromise(work, trace) : work()
+  return operations[operation].tracePromise(work, trace)
 }

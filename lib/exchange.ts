@@ -117,9 +117,9 @@ function isSecure ({ secure }: CookieOptions, request: Asker): boolean | 'imposs
 
 /** Responses that depend on a session say so. */
 export function varyByCookie (reply: Answer): void {
-  const present = String(reply.getHeader('vary') ?? '')
-  if (/(^|,)\s*(\*|cookie)\s*(,|$)/i.test(present)) return
-  reply.header('vary', present === '' ? 'Cookie' : `${present}, Cookie`)
+  const present = reply.getHeader('vary')
+  if (present === undefined || present === '') reply.header('vary', 'Cookie')
+  else if (!/(^|,)\s*(\*|cookie)\s*(,|$)/i.test(String(present))) reply.header('vary', `${present}, Cookie`)
 }
 
 /** One request and its response. */

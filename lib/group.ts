@@ -197,6 +197,11 @@ export class SessionGroup implements RequestSession {
     for (const { exchange } of parts) exchange.release()
   }
 
+  /** Never: what one part does may concern another. */
+  isIdle (): boolean {
+    return false
+  }
+
   close (): void {
     for (const state of this.#states) state.close()
   }

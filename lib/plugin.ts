@@ -166,12 +166,14 @@ export function createSessionPlugin<Options extends object> (
       meet(closing, reply)
       varyByCookie(reply)
       opened.state.close()
+      const failed = reply.statusCode >= 500
+      if (opened.state.isIdle(failed)) return done()
       opened.isCommitting = true
       const finish = (error?: Error) => {
         opened.isCommitting = false
         done(error)
       }
-      opened.state.commit(reply.statusCode >= 500).then(() => finish(), finish)
+      opened.state.commit(failed).then(() => finish(), finish)
     }
   }
 

@@ -4,7 +4,7 @@ import type { ClientInfo, Instant, LoadResult } from '../types/store.js'
 import type { CookieChange, Fate, Intents, Job, SessionSettings, Stored } from './commit.js'
 import { carryOut, decide } from './commit.js'
 import type { EventLog, SessionTrace } from './diagnostics.js'
-import { explainUnset, publish, traced } from './diagnostics.js'
+import { explainUnset, isWatched, publish, traced } from './diagnostics.js'
 import { CorruptError, GoneError, HeadersSentError, NotLoadedError, StoreError } from './errors.js'
 import { touchIsDue, wholeInstant } from './lifetime.js'
 import { show } from './options.js'
@@ -43,6 +43,8 @@ export interface RequestSession {
   touch (): Promise<void>
   options (cookie: ResponseCookieOptions): void
   commit (failed?: boolean): Promise<void>
+  /** Whether a commit now would do nothing, so that nobody needs to wait for it. */
+  isIdle (failed: boolean): boolean
   /** From here on the session cannot be changed: the response is on its way. */
   close (): void
 }
@@ -225,12 +227,8 @@ export class SessionState implements RequestSession, Bond {
 
   load (): Promise<void> {
     if (this.#loading === undefined) {
-      const trace: SessionTrace = { session: this.#settings.name }
-      this.#loading = traced('load', trace, async () => {
-        await this.#read(this.#exchange.tokens)
-        trace.hash = this.handle
-        trace.outcome = this.#stored === null ? 'none' : 'found'
-      })
+      const { tokens } = this.#exchange
+      this.#loading = isWatched('load') ? this.#readWatched(tokens) : this.#read(tokens)
       this.#loading.then(() => {
         this.#failure = undefined
       }, error => {
@@ -257,6 +255,15 @@ export class SessionState implements RequestSession, Bond {
       this.#doomed = null
       this.#intents = noIntents
       if (current !== null && this.#stored === null) this.#gone = true
+    })
+  }
+
+  #readWatched (tokens: readonly string[]): Promise<void> {
+    const trace: SessionTrace = { session: this.#settings.name }
+    return traced('load', trace, async () => {
+      await this.#read(tokens)
+      trace.hash = this.handle
+      trace.outcome = this.#stored === null ? 'none' : 'found'
     })
   }
 
@@ -401,6 +408,12 @@ export class SessionState implements RequestSession, Bond {
     return { kind: 'set', token, expiresAt, persistent }
   }
 
+  isIdle (failed: boolean): boolean {
+    if (this.#turn !== undefined || this.#gone || this.#exchange.isOverridden) return false
+    if (this.#copy === undefined) return true
+    return (failed || !this.#copy.isModified()) && this.#fate(failed) === 'nothing'
+  }
+
   /** Data for a session that was logged out are dropped in silence. That a login failed must be known. */
   #giveUp (failed: boolean): void {
     const { login, rememberedUntil } = this.#intents
@@ -431,7 +444,7 @@ export class SessionState implements RequestSession, Bond {
       stored: stored !== null,
       rotating: rotate || this.#isRebound(),
       changed: copy.isModified() || login !== null || rememberedUntil !== null || this.#mayRenew(failed),
-      empty: copy.isEmpty() && this.principal === null,
+      empty: stored === null && copy.isEmpty() && this.principal === null,
       touchDue: stored !== null &&
         (touch || stored.token !== stored.presented || touchIsDue(clock.now(), stored.record, timeouts)),
       failed

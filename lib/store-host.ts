@@ -85,8 +85,10 @@ export async function hostStore (
     store,
     type,
     track (commit) {
+      const end = () => commits.delete(commit)
       commits.add(commit)
-      return commit.finally(() => commits.delete(commit))
+      commit.then(end, end)
+      return commit
     }
   }
 }
