@@ -59,6 +59,8 @@ export async function outages (
     for (const { end, again, loses } of ways) {
       const begun = site.requests
       await load(browsers, () => site.requests >= begun + calm)
+      // An emulator forgets before it closes its connections.
+      if (loses) site.losses++
       const ending = end()
       const before = new Map(browsers.map(browser => [browser, browser.failures]))
       await load(browsers, browser => browser.failures > before.get(browser)! + 1)
