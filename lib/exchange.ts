@@ -9,7 +9,7 @@ import { DetachedError } from './errors.js'
 import type { ClientInfo } from '../types/store.js'
 import type { CheckedOptions, CookieOptions } from './session-options.js'
 import type { Held } from './group.js'
-import type { Exchange } from './session.js'
+import type { Exchange } from './request-session.js'
 import {
   assertCookieFits, cookieFor, cookieName, cookieValues, isLoopback, replaceSetCookie
 } from './cookie.js'

@@ -1,5 +1,5 @@
 import type { Done, ResponseCookieOptions, Session, SessionMembers } from '../types/session.js'
-import type { RequestSession } from './session.js'
+import type { RequestSession } from './request-session.js'
 import { ReservedNameError } from './errors.js'
 
 type Member = (state: RequestSession, session: Session) => unknown
