@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { test } from 'tap'
 import type { Test } from 'tap'
 import type { SessionOptions } from '../../lib/index.js'
+import { TestClock } from '../../lib/testing/clock.js'
 import { startApp } from '../helpers/app.js'
 import type { CountingBackend } from '../helpers/backends.js'
 import { counting, memoryBackend } from '../helpers/backends.js'
@@ -30,8 +31,10 @@ interface Place { app: FastifyInstance, backend: CountingBackend }
 const lenient = { onProtoPoisoning: 'ignore', onConstructorPoisoning: 'ignore' } as const
 
 async function open (t: Test, options: SessionOptions): Promise<Place> {
-  const backend = counting(await memoryBackend())
-  const app = await startApp(t, { store: { type: 'custom', backend }, ...options }, app => {
+  // No time goes by: no session is prolonged.
+  const clock = new TestClock()
+  const backend = counting(await memoryBackend(clock))
+  const app = await startApp(t, { store: { type: 'custom', backend }, clock, ...options }, app => {
     app.get('/', async ({ session }) => (await session.load()).data())
     app.post('/', async ({ session, body }) => {
       await session.load()
