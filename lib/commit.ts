@@ -171,14 +171,15 @@ async function create (job: Job): Promise<Outcome> {
 
 async function update (job: Job, stored: Stored): Promise<Outcome> {
   const { store } = job.settings
-  return contend(job, stored, job.copy.current(), async (data, record) => {
+  return contend(job, stored, job.copy.current(), async (data, current) => {
+    const { record } = current
     const draft = draftOf(job, data, record)
     if (draft.principal === null && Object.keys(data).length === 0) {
       const removed = await store.remove(stored.token, record.version)
       return removed === 'ok' ? destroyed(job, stored) : removed
     }
     const written = await store.update(stored.token, draft, record.version, job.mayRenew)
-    return typeof written === 'string' ? written : kept(job, written, draft, stored)
+    return typeof written === 'string' ? written : kept(job, written, draft, current)
   })
 }
 
@@ -205,7 +206,7 @@ async function rotate (job: Job, stored: Stored): Promise<Outcome> {
     const data = job.failed ? await pristine(job, stored) : job.copy.current()
     const outcome = data === null
       ? gone(job, stored)
-      : await contend(job, stored, data, async (data, record) => {
+      : await contend(job, stored, data, async (data, { record }) => {
         const draft = draftOf(job, data, record)
         const written: WrittenSession | 'conflict' | 'missing' = created === undefined
           ? await store.create(draft)
@@ -248,11 +249,11 @@ async function destroy (job: Job, stored: Stored): Promise<Outcome> {
  */
 async function contend (
   job: Job, stored: Stored, data: Data,
-  write: (data: Data, record: Stored['record']) => Promise<Outcome | 'conflict' | 'missing'>
+  write: (data: Data, current: Stored) => Promise<Outcome | 'conflict' | 'missing'>
 ): Promise<Outcome> {
   const { store, storeTimeout, contenders } = job.settings
   const deadline = performance.now() + storeTimeout * 1000
-  let outcome = await write(data, stored.record)
+  let outcome = await write(data, stored)
   for (let tries = 0; outcome === 'conflict'; tries++) {
     report(job, 'conflict', stored.handle)
     if (performance.now() > deadline) throw new ConflictError(LOST_AGAIN)
@@ -262,10 +263,10 @@ async function contend (
   return outcome === 'missing' ? gone(job, stored) : outcome
 
   async function again () {
-    const latest = await store.load(stored.token)
+    const latest = await store.load(stored.token, true)
     if (!('record' in latest)) return 'missing'
-    const { data, ...record } = latest.record
-    return write(job.failed ? data : job.copy.rebase(data), record)
+    const { record, isSuperseded = false } = latest
+    return write(job.failed ? record.data : job.copy.rebase(record.data), { ...stored, record, isSuperseded })
   }
 }
 
@@ -274,7 +275,7 @@ async function contend (
  * failed.
  */
 async function pristine ({ settings }: Job, stored: Stored): Promise<Data | null> {
-  const latest = await settings.store.load(stored.token)
+  const latest = await settings.store.load(stored.token, true)
   return 'record' in latest ? latest.record.data : null
 }
 

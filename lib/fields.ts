@@ -45,10 +45,17 @@ export function settleFields (fields: Readonly<Record<string, Fields>>): OwnerOf
 
 /** A store whose records show no other fields than these, and lose the others at the next write. */
 export function onlyFields (store: SessionStore, owns: (field: string) => boolean): SessionStore {
+  const { index, tokenIsRecord } = store
   return {
-    ...store,
-    async load (token) {
-      const result = await store.load(token)
+    index,
+    tokenIsRecord,
+    ...store.refuse && { refuse: () => store.refuse!() },
+    create: draft => store.create(draft),
+    update: (...write) => store.update(...write),
+    touch: (...touch) => store.touch(...touch),
+    remove: (...removal) => store.remove(...removal),
+    async load (token, isAdmitted) {
+      const result = await store.load(token, isAdmitted)
       if ('rejected' in result) return result
       const own = Object.entries(result.record.data).filter(([field]) => owns(field))
       return { ...result, record: { ...result.record, data: Object.fromEntries(own) } }

@@ -178,24 +178,35 @@ export class SessionGroup implements RequestSession {
   /** What is bound to a session ends with it. */
   async destroy (): Promise<void> {
     const [bound, free] = this.#inOrder()
-    await all(bound.map(({ state }) => state.destroy()))
-    await all(free.map(({ state }) => state.destroy()))
+    const ending = bound.map(({ state }) => state.destroy())
+    await Promise.allSettled(ending)
+    await all([...free.map(({ state }) => state.destroy()), ...ending])
   }
 
   /**
    * All stores are written before the browser is told anything. A login comes first, so that where it fails
    * the other parts keep the ids that the browser has. Bound parts come last: they keep the ids of those they
-   * are bound to.
+   * are bound to. When a write fails the browser is told of those ids only that have taken the place of what
+   * it has: without them it would have lost its session.
    */
   async commit (failed = false): Promise<void> {
     const [bound, free] = this.#inOrder()
     const parts = [...free, ...bound]
     for (const { exchange } of parts) exchange.hold()
+    try {
+      await this.#write(free, bound, failed)
+    } catch (error) {
+      for (const { state, exchange } of parts) if (isReplaced(state)) exchange.release()
+      throw error
+    }
+    for (const { exchange } of parts) exchange.release()
+  }
+
+  async #write (free: readonly Part[], bound: readonly Part[], failed: boolean): Promise<void> {
     const main = this.#main
     if (main.isRotating) await main.commit(failed)
     await all(free.map(({ state }) => state.commit(failed)))
     await all(bound.map(part => commitBound(part, failed)))
-    for (const { exchange } of parts) exchange.release()
   }
 
   /** Never: what one part does may concern another. */
@@ -217,9 +228,13 @@ export class SessionGroup implements RequestSession {
 }
 
 async function commitBound ({ state, target, exchange }: Part, failed: boolean): Promise<void> {
-  if (state.isUsed) await target!.load()
-  else if (target!.handle !== target!.origin && exchange.tokens.length > 0) await state.load()
+  const hasMoved = target!.handle !== target!.origin
+  if (hasMoved && !state.isUsed && exchange.tokens.length > 0) await state.load()
   await state.commit(failed)
+}
+
+function isReplaced ({ origin, handle }: SessionState): boolean {
+  return origin !== null && handle !== null && handle !== origin
 }
 
 /** Waits for all, and rejects as the first of them that did. */

@@ -42,7 +42,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
   const inTime = createTimeLimit(settings.storeTimeout)
 
   return {
-    async load (token) {
+    async load (token, isAdmitted = false) {
       const presented = open(token)
       if ('rejected' in presented) return presented
       const { key, token: current, secret } = presented
@@ -51,7 +51,9 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
       const record = records.read(stored, key)
       if (typeof record === 'string') return { rejected: record, hash: key }
       const loaded = { record, token: current, handle: key }
-      return neverRenews && secret === '' && record.renewal === undefined ? loaded : judged(loaded, secret)
+      return neverRenews && secret === '' && record.renewal === undefined
+        ? loaded
+        : judged(loaded, secret, isAdmitted)
     },
 
     async create (draft) {
@@ -107,12 +109,12 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
     return { key, secret, token: position > 0 ? tokenOf(signed) : token }
   }
 
-  function judged (loaded: LoadedSession, secret: string): LoadResult {
+  function judged (loaded: LoadedSession, secret: string, isAdmitted: boolean): LoadResult {
     const now = clock.now()
     const result = standing(loaded.record, secret, now)
-    if (result === 'none') return { rejected: 'renewed', hash: loaded.handle }
+    if (result === 'none' && !isAdmitted) return { rejected: 'renewed', hash: loaded.handle }
     const isRenewalDue = nextRenewal(loaded.record, secret, now, settings) !== null
-    return Object.assign(loaded, { isSuperseded: result === 'previous', isRenewalDue })
+    return Object.assign(loaded, { isSuperseded: result !== 'current', isRenewalDue })
   }
 
   /** What may stand before the signature: an id, or an id and a secret. */

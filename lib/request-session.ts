@@ -48,6 +48,8 @@ export interface Bond {
   /** The id of that session as the request came with it, and as it is now; null where there is none. */
   readonly origin: string | null
   readonly handle: string | null
+  /** It was ended or given another id by another request: what is bound to it is nobody's any more. */
+  readonly isGone: boolean
 }
 
 /** The request and its response, as far as a session needs them. */

@@ -85,6 +85,10 @@ export class SessionState implements RequestSession, Bond {
     return this.#stored?.handle ?? null
   }
 
+  get isGone (): boolean {
+    return this.#gone
+  }
+
   get origin (): string | null {
     return this.#origin
   }
@@ -196,6 +200,7 @@ export class SessionState implements RequestSession, Bond {
   }
 
   async #read (tokens: readonly string[]): Promise<void> {
+    let isCorrupt = false
     for (const presented of tokens) {
       const result = await this.#find(presented)
       if ('record' in result) {
@@ -206,18 +211,18 @@ export class SessionState implements RequestSession, Bond {
         this.#origin ??= result.handle
         return
       }
-      this.#reject(result)
+      this.#report(result)
+      isCorrupt ||= result.rejected === 'corrupt'
     }
+    if (isCorrupt && this.#settings.onCorrupt === 'throw') throw new CorruptError()
     this.#stored = null
     this.#copy = this.#copyOf({})
   }
 
-  #reject ({ rejected, hash }: Extract<LoadResult, { rejected: unknown }>): void {
-    const { name, onCorrupt } = this.#settings
-    const message = { session: name, hash, reason: rejected }
+  #report ({ rejected, hash }: Extract<LoadResult, { rejected: unknown }>): void {
+    const message = { session: this.#settings.name, hash, reason: rejected }
     publish(rejected === 'corrupt' ? 'corrupt' : 'rejected', message, this.#exchange.log)
     if (rejected === 'expired') publish('expired', message, this.#exchange.log)
-    if (rejected === 'corrupt' && onCorrupt === 'throw') throw new CorruptError()
   }
 
   /** What was made for another session than the one beside it is nothing. */
@@ -317,6 +322,8 @@ export class SessionState implements RequestSession, Bond {
   async commit (failed = false): Promise<void> {
     await this.#inTurn(async () => {
       if (this.#copy === undefined) return
+      // To what it is bound must be known before it is written.
+      if (this.#bond !== null) await this.#bond.load()
       const { refusal } = this.#exchange
       if (refusal !== undefined && this.#copy.isModified() && !failed) throw refusal()
       const fate = this.#fate(failed)
@@ -330,7 +337,7 @@ export class SessionState implements RequestSession, Bond {
 
   /** The cookie as it is, when it is to be sent with other attributes. */
   #reissued (): CookieChange | undefined {
-    if (this.#stored === null || !this.#exchange.isOverridden) return undefined
+    if (this.#stored === null || this.#stored.isSuperseded || !this.#exchange.isOverridden) return undefined
     const { token, record: { expiresAt, rememberedUntil } } = this.#stored
     const persistent = this.#settings.persistent || rememberedUntil !== null
     return { kind: 'set', token, expiresAt, persistent }
@@ -364,7 +371,7 @@ export class SessionState implements RequestSession, Bond {
   }
 
   #fate (failed: boolean): Fate {
-    if (this.#gone) return 'nothing'
+    if (this.#gone || this.#bond?.isGone) return 'nothing'
     const { copy, login, rotate, touch, rememberedUntil, stored } = this.#known('save')
     const { clock, timeouts } = this.#settings
     return decide({

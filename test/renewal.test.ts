@@ -4,6 +4,7 @@ import { sha256 } from '../lib/id.js'
 import { jsonCodec } from '../lib/codec.js'
 import { TestClock } from '../lib/testing/clock.js'
 import { counting, memoryBackend } from './helpers/backends.js'
+import { heldVisit } from './helpers/pause.js'
 import { setCookies, startStage, watch } from './helpers/stage.js'
 
 interface Teardown { teardown (fn: () => unknown): void }
@@ -215,4 +216,36 @@ test('L19 a sealed cookie has nothing to renew', async t => {
     code: 'FST_SESSIONS_OPTION',
     message: 'session option renewInterval must be null for the cookie store, whose cookie is new with each write'
   })
+})
+
+/** Three requests: a slow one with the old value, one that renews, one that shows the new value. */
+async function startLate (t: Teardown, script: (session: Session) => unknown, lateness: number) {
+  const options = { renewInterval: 300, idleTimeout: 1e6, cookie: { persistent: true }, touchInterval: 1e5 }
+  const { clock, visit, open, cookie } = await startRenewing(t, options)
+  clock.advance(300)
+  const slow = await heldVisit({ app: undefined as never, visit }, cookie)
+  const renewed = (await open(cookie)).cookie
+  clock.advance(1)
+  await open(renewed)
+  clock.advance(lateness)
+  const response = await slow.finish(script)
+  return { response, renewed, open }
+}
+
+test('L19 a slow request with the old value does not set it again, and loses nothing', async t => {
+  for (const lateness of [0, 100]) {
+    const write = await startLate(t, session => { session.set('late', 1) }, lateness)
+    t.equal(write.response.statusCode, 200)
+    t.strictSame(setCookies(write.response), [])
+    t.strictSame((await write.open(write.renewed)).data, { n: 1, late: 1 }, `${lateness} s later`)
+  }
+})
+
+test('L19 options() does not set the old value again', async t => {
+  const { clock, visit, open, cookie } = await startRenewing(t)
+  clock.advance(100)
+  const renewed = (await open(cookie)).cookie
+  await open(renewed)
+  const response = await visit(cookie, session => { session.options({ sameSite: 'strict' }); return 'done' })
+  t.strictSame(setCookies(response), [])
 })

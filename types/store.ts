@@ -174,8 +174,12 @@ export interface WrittenSession {
  * cookie) implements it directly.
  */
 export interface SessionStore {
-  /** Rejects only for system errors: whatever a client sends resolves. */
-  load (token: string): Promise<LoadResult>
+  /**
+   * Rejects only for system errors: whatever a client sends resolves.
+   *
+   * @param isAdmitted the token was good when the request began, and need not be so any more
+   */
+  load (token: string, isAdmitted?: boolean): Promise<LoadResult>
   create (draft: SessionDraft): Promise<WrittenSession>
   /** @param mayRenew the browser can be told of another token */
   update (
