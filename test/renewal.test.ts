@@ -220,7 +220,7 @@ test('L19 a sealed cookie has nothing to renew', async t => {
 
 /** Three requests: a slow one with the old value, one that renews, one that shows the new value. */
 async function startLate (t: Teardown, script: (session: Session) => unknown, lateness: number) {
-  const options = { renewInterval: 300, idleTimeout: 1e6, cookie: { persistent: true }, touchInterval: 1e5 }
+  const options = { renewInterval: 300, absoluteTimeout: null, cookie: { persistent: true } }
   const { clock, visit, open, cookie } = await startRenewing(t, options)
   clock.advance(300)
   const slow = await heldVisit({ app: undefined as never, visit }, cookie)
