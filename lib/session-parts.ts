@@ -89,8 +89,9 @@ export function checkSessions (received: unknown): SessionParts {
   if ('name' in common) throw new OptionError('session option name has no meaning beside sessions, whose keys are names')
 
   const fields: Record<string, Fields> = {}
-  const parts = Object.entries(options.sessions).sort(byName).map(([name, own]) => {
-    const { part, settings } = checkPart(name, common, own as Received)
+  const own = options.sessions as Record<string, Received>
+  const parts = Object.keys(own).sort().map(name => {
+    const { part, settings } = checkPart(name, common, own[name])
     fields[name] = part.fields
     return settings
   })
@@ -132,10 +133,6 @@ function assertBindable ({ options: { name }, bindTo }: PartSettings, parts: rea
     throw new OptionError(`session '${name}' option bindTo must name another session that is not bound itself, ` +
       `received ${show(bindTo)}`)
   }
-}
-
-function byName ([a]: [string, unknown], [b]: [string, unknown]): number {
-  return a < b ? -1 : 1
 }
 
 function isFields (value: unknown): boolean {

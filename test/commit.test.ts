@@ -507,6 +507,30 @@ test('touch: gone, or failed and tried again; only one that was asked for fails 
   await isGone(t, visit, world)
 })
 
+test('idle: when a commit would do nothing', async t => {
+  const world = await openWorld()
+  const token = await world.begin({ a: 1 })
+  const { state } = await world.request(token)
+  const idle = () => [state.isIdle(false), state.isIdle(true)]
+  t.strictSame(idle(), [true, true])
+  state.writable('').set('a', 2)
+  t.strictSame(idle(), [false, true], 'an error drops changes')
+  state.writable('').set('a', 1)
+  t.strictSame(idle(), [true, true])
+  await state.regenerate()
+  t.strictSame(idle(), [false, false], 'and rotates all the same')
+  await state.commit()
+  world.clock.advance(100)
+  t.strictSame(idle(), [false, false], 'activity is to be noted')
+  const touching = state.commit()
+  t.strictSame(idle(), [false, false], 'a commit is under way')
+  await touching
+  t.strictSame(idle(), [true, true])
+
+  const unloaded = await world.request(token, undefined, 'unloaded')
+  t.equal(unloaded.state.isIdle(false), true)
+})
+
 // rotate
 
 test('L1 rotate: the new record, then the old one removed; data and creation time stay', async t => {

@@ -110,4 +110,6 @@ test('options beside sessions are the defaults of each; nothing of the caller is
   t.equal(ownerOf('x'), 'b')
   t.equal(ownerOf('y'), 'a')
   t.equal(checkSessions({ sessions: { a: { fields: '*' } } }).ownerOf('z'), 'a')
+  const listed = checkSessions({ sessions: { a: { fields: { include: ['x'], exclude: [] } }, b: {} } })
+  t.equal(listed.ownerOf('x'), 'a')
 })

@@ -68,6 +68,7 @@ for (const secret of [undefined, 's'.repeat(32)]) {
 
   test(`L19 ${kind}: only our spelling of the value counts`, async t => {
     const { clock, open, cookie } = await startRenewing(t, { ...secret && { secret } })
+    if (!secret) t.strictSame((await open(`${cookie}.${'A'.repeat(22)}`)).data, {}, 'before the first renewal')
     clock.advance(100)
     const renewed = (await open(cookie)).cookie
     const seen = watch(t, 'rejected')
