@@ -307,10 +307,15 @@ function kept (
   const isSuperseded = previous?.isSuperseded === true && token === previous.token
   const stored = { presented: token, token, handle, isSuperseded, record }
   if (isSuperseded) return { stored }
-  const persistent = settings.persistent || rememberedUntil !== null
-  const hasMoved = persistent && expiresAt !== previous?.record.expiresAt
-  if (token === previous?.presented && !hasMoved) return { stored }
-  return { stored, cookie: { kind: 'set', token, expiresAt, persistent } }
+  const cookie = cookieOf(settings, stored)
+  const hasMoved = cookie.persistent && expiresAt !== previous?.record.expiresAt
+  return token === previous?.presented && !hasMoved ? { stored } : { stored, cookie }
+}
+
+/** The cookie of a stored session as it is now. */
+export function cookieOf (settings: SessionSettings, { token, record }: Pick<Stored, 'token' | 'record'>) {
+  const { expiresAt, rememberedUntil } = record
+  return { kind: 'set', token, expiresAt, persistent: settings.persistent || rememberedUntil !== null } as const
 }
 
 function destroyed (job: Job, { handle }: Stored): Outcome {

@@ -5,7 +5,7 @@ import type { OwnerOf } from './fields.js'
 import type { Exchange, ReadableData, RequestSession, WritableData } from './request-session.js'
 import type { SessionState } from './session.js'
 import { ForeignFieldError } from './errors.js'
-import { show } from './options.js'
+import { noSuchSession } from './options.js'
 
 /** One session of several, within one request. */
 export interface Part {
@@ -49,7 +49,7 @@ export class SessionGroup implements RequestSession {
 
   part (name: string): RequestSession {
     const part = this.#parts.find(part => part.name === name)
-    if (part === undefined) throw new TypeError(`there is no session ${show(name)}; see the option sessions`)
+    if (part === undefined) throw noSuchSession(name)
     return this.#parts.length === 1 ? this : new SessionGroup([part], this.#ownerOf, this.#all)
   }
 
@@ -221,9 +221,8 @@ export class SessionGroup implements RequestSession {
   /** The parts shown and those bound to them: first the bound ones, then the others. */
   #inOrder (): [bound: Part[], free: Part[]] {
     const shown = this.#states
-    const isShown = ({ state }: Part) => shown.includes(state)
     const isBound = ({ target }: Part) => target !== null && shown.includes(target)
-    return [this.#all.filter(isBound), this.#parts.filter(part => isShown(part) && !isBound(part))]
+    return [this.#all.filter(isBound), this.#parts.filter(part => !isBound(part))]
   }
 }
 

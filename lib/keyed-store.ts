@@ -131,6 +131,10 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
     return { id: token.slice(0, first), secret: token.slice(first + 1, last), signature }
   }
 
+  function keyOf (token: string): string {
+    return sha256(split(token).id)
+  }
+
   async function bounded<T> (verb: string, key: string | null, call: () => Promise<T>): Promise<T> {
     try {
       const answer = await inTime(call)
@@ -142,9 +146,4 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
       throw new StoreError(verb, { cause: driverCause(error, key) })
     }
   }
-}
-
-function keyOf (token: string): string {
-  const dot = token.indexOf('.')
-  return sha256(dot < 0 ? token : token.slice(0, dot))
 }

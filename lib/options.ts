@@ -127,6 +127,11 @@ export function show (value: unknown, field?: TSchema): string {
   return /^[aeiou]/.test(typeof value) ? `an ${typeof value}` : `a ${typeof value}`
 }
 
+/** What is thrown where one of several sessions is asked for by a name that none has. */
+export function noSuchSession (name: unknown): TypeError {
+  return new TypeError(`there is no session ${show(name)}; see the option sessions`)
+}
+
 /** The name that differs by the fewest edits, when they are few enough for a slip of the hand. */
 export function nearest (name: string, known: string[]): string | undefined {
   const ranked = known

@@ -15,7 +15,7 @@ import fp from 'fastify-plugin'
 import { varyByCookie } from './exchange.js'
 import { SessionGroup } from './group.js'
 import { assertTargetsHaveIds, hostSession } from './hosted-session.js'
-import { show } from './options.js'
+import { noSuchSession } from './options.js'
 import { kOutside, OutsideAnswer } from './outside.js'
 import { sessionProxy } from './proxy.js'
 import { routeSettings } from './route-config.js'
@@ -52,6 +52,8 @@ export function createSessionPlugin<Options extends object> (
       hosted.push(await hostSession(fastify, part, isSingle ? null : ownerOf, stores, connections))
     }
     assertTargetsHaveIds(hosted)
+    const isBound = ({ bindTo }: HostedSession) => bindTo !== undefined
+    const targetsFirst = [...hosted.filter(part => !isBound(part)), ...hosted.filter(isBound)]
     const defaults = routeSettings(undefined, 'a route')
 
     fastify.decorate('sessions', userSessions())
@@ -82,9 +84,7 @@ export function createSessionPlugin<Options extends object> (
     function openParts<P extends Part> (open: (part: HostedSession, target: SessionState | null) => P): P[] {
       if (isSingle) return [open(hosted[0], null)]
       const opened = new Map<string, P>()
-      // Those that are bound come after those they are bound to.
-      const isBound = ({ bindTo }: HostedSession) => Number(bindTo !== undefined)
-      for (const part of hosted.toSorted((a, b) => isBound(a) - isBound(b))) {
+      for (const part of targetsFirst) {
         const target = part.bindTo === undefined ? null : opened.get(part.bindTo)!.state
         opened.set(part.name, open(part, target))
       }
@@ -118,7 +118,7 @@ export function createSessionPlugin<Options extends object> (
 
     function usersOf (name: string): UserSessions {
       const part = hosted.find(part => part.name === name)
-      if (part === undefined) throw new TypeError(`there is no session ${show(name)}; see the option sessions`)
+      if (part === undefined) throw noSuchSession(name)
       return part.users
     }
 

@@ -2,12 +2,12 @@ import { inspect } from 'node:util'
 import type { ResponseCookieOptions } from '../types/session.js'
 import type { Instant, LoadResult } from '../types/store.js'
 import type { CookieChange, Fate, Intents, Job, SessionSettings, Stored } from './commit.js'
-import { carryOut, decide } from './commit.js'
+import { carryOut, cookieOf, decide } from './commit.js'
 import type { SessionTrace } from './diagnostics.js'
 import { explainUnset, isWatched, publish, traced } from './diagnostics.js'
 import { CorruptError, GoneError, HeadersSentError, NotLoadedError, StoreError } from './errors.js'
 import { touchIsDue, wholeInstant } from './lifetime.js'
-import { show } from './options.js'
+import { noSuchSession } from './options.js'
 import type { Bond, Exchange, RequestSession } from './request-session.js'
 import type { Data } from './working-copy.js'
 import { WorkingCopy } from './working-copy.js'
@@ -123,7 +123,7 @@ export class SessionState implements RequestSession, Bond {
 
   part (name: string): RequestSession {
     if (name === this.#settings.name) return this
-    throw new TypeError(`there is no session ${show(name)}; see the option sessions`)
+    throw noSuchSession(name)
   }
 
   /** The data as this request sees them. */
@@ -338,9 +338,7 @@ export class SessionState implements RequestSession, Bond {
   /** The cookie as it is, when it is to be sent with other attributes. */
   #reissued (): CookieChange | undefined {
     if (this.#stored === null || this.#stored.isSuperseded || !this.#exchange.isOverridden) return undefined
-    const { token, record: { expiresAt, rememberedUntil } } = this.#stored
-    const persistent = this.#settings.persistent || rememberedUntil !== null
-    return { kind: 'set', token, expiresAt, persistent }
+    return cookieOf(this.#settings, this.#stored)
   }
 
   isIdle (failed: boolean): boolean {
