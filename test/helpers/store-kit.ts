@@ -120,3 +120,15 @@ export async function failsInTime (
     await again()
   }
 }
+
+/** A driver may send a write again when the answer was lost: it does not conflict with itself. */
+export async function isOneWriteWhenSentTwice (t: Test, backend: SessionBackend): Promise<void> {
+  const key = newKey()
+  t.equal(await backend.create(key, record('1'), nobody), true)
+  t.equal(await backend.create(key, record('1'), nobody), true)
+  t.equal(await backend.update(key, record('2'), nobody, '1'), 'ok')
+  t.equal(await backend.update(key, record('2'), nobody, '1'), 'ok')
+  t.equal(await backend.create(key, record('1'), nobody), false)
+  t.equal(await backend.update(key, record('3'), nobody, '1'), 'conflict')
+  t.equal((await backend.read(key))?.value, 'v2')
+}

@@ -7,7 +7,7 @@ import { firestoreStore } from '../../stores/firestore.js'
 import type { FirestoreClient } from '../../stores/firestore.js'
 import { noOwnFirestore, startOwnFirestore } from '../engines/firestore.js'
 import {
-  ada, connectionOf, failsInTime, hashOf, nobody, opener, record, refuses
+  ada, connectionOf, failsInTime, hashOf, isOneWriteWhenSentTwice, nobody, opener, record, refuses
 } from '../helpers/store-kit.js'
 
 type Options = NonNullable<Parameters<typeof firestoreStore>[0]>
@@ -104,15 +104,7 @@ test('one emulator', { skip: noOwnFirestore, timeout: 180_000 }, async t => {
   })
 
   await t.test('a write sent twice, as the driver does when the answer was lost, is one write', async t => {
-    const backend = await open(t, { projectId, collection: 'twice' })
-    const key = newKey()
-    t.equal(await backend.create(key, record('1'), nobody), true)
-    t.equal(await backend.create(key, record('1'), nobody), true)
-    t.equal(await backend.update(key, record('2'), nobody, '1'), 'ok')
-    t.equal(await backend.update(key, record('2'), nobody, '1'), 'ok')
-    t.equal(await backend.create(key, record('1'), nobody), false)
-    t.equal(await backend.update(key, record('3'), nobody, '1'), 'conflict')
-    t.equal((await backend.read(key))?.value, 'v2')
+    await isOneWriteWhenSentTwice(t, await open(t, { projectId, collection: 'twice' }))
   })
 
   await t.test('what comes between the look and the write is noticed', async t => {
