@@ -25,5 +25,7 @@ export const everyRoute: readonly RouteName[] = ['plain', 'read', 'write', 'new'
 
 /** Seconds that sessions live, everywhere. */
 export const LIFE = 1800
+/** Of the cookies that are set by hand. */
+export const ATTRIBUTES = { path: '/', httpOnly: true, secure: true, sameSite: 'lax' } as const
 /** For those who sign or seal. */
 export const SECRET = 'a secret of the benchmark, 32 bytes or more'

@@ -1,11 +1,12 @@
 import type { Contestant } from './contestant.js'
 import cookie from '@fastify/cookie'
 import Fastify from 'fastify'
-import { everyRoute, everyStore } from './contestant.js'
+import { randomBytes } from 'node:crypto'
+import { ATTRIBUTES, everyRoute, everyStore } from './contestant.js'
 import { buildFloor } from './floor.js'
 import { buildOurs } from './ours.js'
 import { buildExpress, buildFastifySession, buildMgcrea, buildSecureSession } from './peers.js'
-import { addRoutes } from './routes.js'
+import { addRoutes, plain } from './routes.js'
 
 export const COOKIE_ONLY = 'Fastify + @fastify/cookie'
 export const FLOOR = 'by hand'
@@ -32,6 +33,10 @@ export const contestants: readonly Contestant[] = [
     async build () {
       const app = Fastify()
       await app.register(cookie)
+      app.get('/new', async (_request, reply) => {
+        reply.setCookie('sid', randomBytes(32).toString('base64url'), ATTRIBUTES)
+        return plain()
+      })
       return addRoutes(app)
     }
   },

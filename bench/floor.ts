@@ -5,7 +5,7 @@ import cookie from '@fastify/cookie'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import { randomBytes } from 'node:crypto'
-import { LIFE } from './contestant.js'
+import { ATTRIBUTES, LIFE } from './contestant.js'
 import { visit } from './data.js'
 import { addRoutes } from './routes.js'
 
@@ -45,7 +45,7 @@ export async function buildFloor ({ store, redisUrl }: Setup) {
     async new (_request, reply: FastifyReply) {
       const id = randomBytes(32).toString('base64url')
       await shelf.set(id, JSON.stringify(visit()))
-      reply.setCookie('sid', id, { path: '/', httpOnly: true, secure: true, sameSite: 'lax' })
+      reply.setCookie('sid', id, ATTRIBUTES)
       return { ok: true }
     }
   })

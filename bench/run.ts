@@ -54,11 +54,13 @@ const teardowns: Array<() => unknown> = []
 // Servers have the first processor, all else the second, where there are two and a way to say so.
 const onServers = locate('taskset') === undefined ? [] : ['taskset', '-c', '0']
 if (onServers.length > 0) execFileSync('taskset', ['-acp', '1', String(process.pid)])
+const sleep = keepAwake()
 try {
   console.log(machine({ rounds, seconds, connections, pinned: onServers.length > 0 }))
   for (const store of args.stores.split(',') as StoreName[]) await compare(store)
   if (args.routes.includes('new') && args.stores.includes('memory')) await weigh()
 } finally {
+  sleep()
   for (const end of teardowns.reverse()) await end()
 }
 
@@ -84,6 +86,17 @@ async function compare (store: StoreName): Promise<void> {
     console.log(routeTable(store, route, measured, reference[route]))
   }
   for (const server of servers.values()) await server.stop()
+}
+
+/**
+ * The load never sleeps. Where the other processor has to be woken for a response (in a virtual machine that
+ * takes as long as the whole request), the server that writes pays for it, and the slower it is the more often.
+ */
+function keepAwake (): () => void {
+  let immediate: NodeJS.Immediate
+  const again = () => { immediate = setImmediate(again) }
+  again()
+  return () => clearImmediate(immediate)
 }
 
 /** Nobody is always the first or always after the same neighbour. */
@@ -121,10 +134,14 @@ async function inject (server: Served, route: RouteName, line: Line): Promise<nu
   return server.ask({ ask: 'inject', route, cookies, count: injections })
 }
 
-/** Each connection is a browser of its own; without a session it sends a cookie all the same. */
+/**
+ * Each connection is a browser of its own. Without sessions it sends a cookie all the same, one that was set
+ * where there is something to set it.
+ */
 async function cookiesFor (server: Served, route: RouteName, { contestant }: Line): Promise<string[]> {
   if (route === 'new') return []
-  return contestant.routes.includes('new') ? server.visitors(connections) : [`sid=${'x'.repeat(43)}`]
+  const setsCookies = contestant.routes.includes('new') || contestant.name === COOKIE_ONLY
+  return setsCookies ? server.visitors(connections) : [`sid=${'x'.repeat(43)}`]
 }
 
 async function weigh (): Promise<void> {
