@@ -1,6 +1,7 @@
 import type { Serializer, SerializerOf } from '../types/serializer.js'
 import type { ClientInfo, SessionDraft } from '../types/store.js'
 import { ValueError } from './errors.js'
+import { jsonCopy, jsonEqual } from './json-copy.js'
 
 /** What a stored value tells of a session. */
 export type Content = Omit<SessionDraft, 'expiresAt'>
@@ -21,13 +22,18 @@ export interface Codec {
 }
 
 /** An object as it was at some moment. */
-export class Frozen {
-  readonly form: string | Uint8Array
-  constructor (form: string | Uint8Array) { this.form = form }
+export class Frozen<Form = unknown> {
+  readonly form: Form
+  readonly #areEqual: (a: Form, b: Form) => boolean
 
-  equals ({ form }: Frozen): boolean {
-    if (typeof form === 'string' || typeof this.form === 'string') return form === this.form
-    return Buffer.compare(form, this.form) === 0
+  constructor (form: Form, areEqual: (a: Form, b: Form) => boolean) {
+    this.form = form
+    this.#areEqual = areEqual
+  }
+
+  /** @param other made by the same codec */
+  equals (other: Frozen<Form>): boolean {
+    return this.#areEqual(this.form, other.form)
   }
 }
 
@@ -43,12 +49,12 @@ export const jsonCodec = {
   },
 
   freeze (value) {
-    const json = JSON.stringify(value)
+    const copy = jsonCopy(value)
     // A Date is stored as text, and text is what it is compared with.
-    return /^[[{]/.test(json) ? new Frozen(json) : JSON.parse(json)
+    return typeof copy === 'object' && copy !== null ? new Frozen(copy, jsonEqual) : copy
   },
 
-  thaw: ({ form }) => JSON.parse(form as string),
+  thaw: ({ form }) => jsonCopy(form),
 
   assertCarriable: (value, path) => assertJson(value, path)
 } satisfies Codec
@@ -88,10 +94,10 @@ function customCodec (serializer: SerializerOf<string | Uint8Array>): Codec {
       }
     },
 
-    freeze: value => new Frozen(serializer.serialize(value)),
+    freeze: value => new Frozen(serializer.serialize(value), isSameForm),
 
     // A copy, for what is made of bytes may be a view of them.
-    thaw: ({ form }) => serializer.deserialize(typeof form === 'string' ? form : Uint8Array.from(form)),
+    thaw: ({ form }) => serializer.deserialize(typeof form === 'string' ? form : Uint8Array.from(form as Uint8Array)),
 
     /** What the serializer throws is not handed on: it may quote the value. */
     assertCarriable (value, path) {
@@ -107,6 +113,10 @@ function customCodec (serializer: SerializerOf<string | Uint8Array>): Codec {
       throw new ValueError(path, `made by the serializer ${name} into neither text nor bytes`)
     }
   }
+}
+
+function isSameForm (a: string | Uint8Array, b: string | Uint8Array): boolean {
+  return typeof a === 'string' || typeof b === 'string' ? a === b : Buffer.compare(a, b) === 0
 }
 
 /** What is known of a session beside its data. */
