@@ -8,6 +8,7 @@ import type { Resource } from './resource.js'
 import { withinTime } from './time-limit.js'
 
 export { principalHash } from './id.js'
+export { Place } from './line.js'
 export { Live, refuseBeside, refuseBoth } from './options.js'
 export { withinTime } from './time-limit.js'
 export { inTurn } from './turns.js'

@@ -73,7 +73,7 @@ export async function hostSession (
     limit,
     contenders: inTurn(),
     log: fastify.log,
-    track: hosted.track
+    commits: hosted.commits
   }
 
   function isEager ({ load = options.load }: RouteSettings): boolean {

@@ -7,6 +7,7 @@ import type { PartSettings } from './session-parts.js'
 import { cookieName } from './cookie.js'
 import { isStorePlugin } from './define-store.js'
 import { OptionError } from './errors.js'
+import { InFlight } from './in-flight.js'
 import { keyedStore } from './keyed-store.js'
 import { nearest, show } from './options.js'
 import { createRecords } from './records.js'
@@ -23,8 +24,8 @@ export interface HostedStore {
   store: SessionStore
   /** The store's noun, as errors name it. */
   type: string
-  /** Registers a commit that is under way: the store closes after the last of them. */
-  track<T> (commit: Promise<T>): Promise<T>
+  /** The store closes after the last of them. */
+  commits: InFlight
 }
 
 /** The connections that the sessions of one registration share, by what they connect to. */
@@ -35,7 +36,7 @@ export async function hostStore (
   fastify: FastifyInstance, { options, namespace }: PartSettings, table: StoreTable, connections: Connections
 ): Promise<HostedStore> {
   const plugin = isStorePlugin(options.store) ? options.store : await storeByName(options.store, table)
-  const commits = new Set<Promise<unknown>>()
+  const commits = new InFlight()
   let sweeper: Sweeper | undefined
   let store: SessionStore | undefined
   let type = ''
@@ -44,7 +45,7 @@ export async function hostStore (
     context: createContext(fastify, options, namespace, connections),
     async drained () {
       await sweeper?.stop()
-      while (commits.size > 0) await Promise.allSettled(commits)
+      await commits.over()
     },
     opened (noun: string, opened: OpenedStore) {
       type = noun
@@ -84,12 +85,7 @@ export async function hostStore (
   return {
     store,
     type,
-    track (commit) {
-      const end = () => commits.delete(commit)
-      commits.add(commit)
-      commit.then(end, end)
-      return commit
-    }
+    commits
   }
 }
 

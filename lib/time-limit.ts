@@ -1,3 +1,5 @@
+import { Place } from './line.js'
+
 /**
  * What `call` resolves to, if it does so in time. It goes on when it does not; what becomes of it is
  * ignored.
@@ -16,12 +18,22 @@ export async function withinTime<T> (seconds: number, call: () => Promise<T>): P
   }
 }
 
-/** Like `withinTime`, with the same limit for each call. */
-export type TimeLimit = <T>(call: () => Promise<T>) => Promise<T>
+/**
+ * Like `withinTime`, with the same limit for each call.
+ *
+ * @param failure what to reject with, made of what the call rejected with or of the limit's own error
+ */
+export type TimeLimit = <T>(call: () => Promise<T>, failure?: (error: unknown) => unknown) => Promise<T>
 
-interface Waiting {
+class Waiting extends Place {
   readonly deadline: number
-  readonly reject: (error: Error) => void
+  readonly fail: (error: unknown) => void
+
+  constructor (deadline: number, fail: (error: unknown) => void) {
+    super()
+    this.deadline = deadline
+    this.fail = fail
+  }
 }
 
 /**
@@ -31,45 +43,54 @@ interface Waiting {
  * @param seconds how long each call may take
  */
 export function createTimeLimit (seconds: number): TimeLimit {
-  /** In the order of their deadlines, for all may take equally long. */
-  const line = new Set<Waiting>()
+  /** All wait equally long, so that they stand in the order of their deadlines. */
+  const end = new Waiting(Infinity, () => {})
   /** For the first in line; when that one has left meanwhile, it goes on to wait for the next. */
   let timer: NodeJS.Timeout | undefined
 
-  function enter (reject: Waiting['reject']): Waiting {
-    const waiting = { deadline: performance.now() + seconds * 1000, reject }
-    line.add(waiting)
+  function enter (waiting: Waiting): void {
     if (timer === undefined) timer = setTimeout(expire, seconds * 1000)
-    else if (line.size === 1) timer.ref()
-    return waiting
+    else if (end.after === end) timer.ref()
+    waiting.stand(end)
   }
 
-  function leave (waiting: Waiting): void {
-    line.delete(waiting)
+  /** False: its time was over. */
+  function leave (waiting: Waiting): boolean {
+    if (!waiting.leave()) return false
     // With nobody in line it must not keep the process alive.
-    if (line.size === 0) timer?.unref()
+    if (end.after === end) timer?.unref()
+    return true
   }
 
   function expire (): void {
     timer = undefined
-    for (const waiting of line) {
+    while (end.after !== end) {
+      const waiting = end.after
       const remaining = waiting.deadline - performance.now()
       if (remaining > 0) {
         timer = setTimeout(expire, remaining)
         return
       }
-      line.delete(waiting)
-      waiting.reject(new Error(`no answer in ${seconds} s`))
+      waiting.leave()
+      waiting.fail(new Error(`no answer in ${seconds} s`))
     }
   }
 
-  return call => new Promise((resolve, reject) => {
-    const running = call()
-    const waiting = enter(reject)
-    const leaving = <V>(settle: (value: V) => void) => (value: V) => {
-      leave(waiting)
-      settle(value)
+  return (call, failure = error => error) => new Promise((resolve, reject) => {
+    const fail = (error: unknown) => reject(failure(error))
+    let running
+    try {
+      running = call()
+    } catch (error) {
+      fail(error)
+      return
     }
-    running.then(leaving(resolve), leaving(reject))
+    const waiting = new Waiting(performance.now() + seconds * 1000, fail)
+    enter(waiting)
+    running.then(value => {
+      if (leave(waiting)) resolve(value)
+    }, error => {
+      if (leave(waiting)) fail(error)
+    })
   })
 }

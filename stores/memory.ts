@@ -1,10 +1,30 @@
 import { Type } from '@sinclair/typebox'
-import { defineStore } from '../lib/define-store.js'
+import { Place, defineStore } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
-import type { IndexedKey, RecordIndex, SessionBackend, StoredRecord } from '../types/store.js'
+import type { IndexedKey, Instant, RecordIndex, SessionBackend, StoredRecord } from '../types/store.js'
 
-/** One flat object per record: this is what a session costs beside its value. */
-interface Entry extends StoredRecord, RecordIndex {}
+/** One flat object per record, since this is what a session costs beside its value. */
+class Entry extends Place {
+  readonly key: string
+  value: string | Uint8Array = ''
+  version = ''
+  expiresAt: Instant = 0
+  principal: string | null = null
+  createdAt: Instant = 0
+
+  constructor (key: string) {
+    super()
+    this.key = key
+  }
+
+  fill ({ value, version, expiresAt }: StoredRecord, { principal, createdAt }: RecordIndex): void {
+    this.value = copied(value)
+    this.version = version
+    this.expiresAt = expiresAt
+    this.principal = principal
+    this.createdAt = createdAt
+  }
+}
 
 /** No more than one line a minute tells of evictions, however many there are. */
 const WARN_EVERY = 60_000
@@ -34,8 +54,9 @@ export const memoryStore = defineStore({
 })
 
 function memoryBackend (maxEntries: number, { clock, log }: StoreContext): SessionBackend {
-  /** In the order of the last write or touch. */
   const entries = new Map<string, Entry>()
+  /** All of them, in the order of the last write or touch. */
+  const end = new Entry('')
   const keysByPrincipal = new Map<string, Set<string>>()
   let evicted = 0
   let warnAgainAt = 0
@@ -46,30 +67,37 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
     return entry !== undefined && entry.expiresAt > clock.now() ? entry : undefined
   }
 
-  function put (key: string, record: StoredRecord, { principal, createdAt }: RecordIndex) {
-    const { value, version, expiresAt } = record
-    entries.set(key, { value: copied(value), version, expiresAt, principal, createdAt })
+  function used (entry: Entry) {
+    entry.leave()
+    entry.stand(end)
+  }
+
+  function enlist ({ key, principal }: Entry) {
     if (principal === null) return
     const keys = keysByPrincipal.get(principal)
     if (keys === undefined) keysByPrincipal.set(principal, new Set([key]))
     else keys.add(key)
   }
 
-  function drop (key: string) {
-    const principal = entries.get(key)?.principal
-    entries.delete(key)
-    if (principal == null) return
+  function strike ({ key, principal }: Entry) {
+    if (principal === null) return
     const keys = keysByPrincipal.get(principal)!
     keys.delete(key)
     if (keys.size === 0) keysByPrincipal.delete(principal)
   }
 
+  function drop (entry: Entry) {
+    entries.delete(entry.key)
+    entry.leave()
+    strike(entry)
+  }
+
   function sweep (now: number, limit: number) {
     let removed = 0
-    for (const [key, entry] of entries) {
+    for (const entry of entries.values()) {
       if (removed >= limit) break
       if (entry.expiresAt > now) continue
-      drop(key)
+      drop(entry)
       removed++
     }
     return removed
@@ -82,8 +110,8 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
       sweep(now, Infinity)
     }
     if (entries.size < maxEntries) return
-    const [oldest] = entries.keys()
-    if (live(oldest) !== undefined) evicted++
+    const oldest = end.after
+    if (oldest.expiresAt > now) evicted++
     drop(oldest)
     if (evicted > 0 && now >= warnAgainAt) {
       log.warn({ evicted, maxEntries }, 'the memory store is full and evicted live sessions; ' +
@@ -101,9 +129,14 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
 
     async create (key, record, index) {
       if (live(key) !== undefined) return false
-      drop(key)
+      const expired = entries.get(key)
+      if (expired !== undefined) drop(expired)
       if (entries.size >= maxEntries) makeRoom()
-      put(key, record, index)
+      const entry = new Entry(key)
+      entry.fill(record, index)
+      entries.set(key, entry)
+      entry.stand(end)
+      enlist(entry)
       return true
     },
 
@@ -111,8 +144,11 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
       const entry = live(key)
       if (entry === undefined) return 'missing'
       if (entry.version !== ifVersion) return 'conflict'
-      drop(key)
-      put(key, record, index)
+      const isHandedOver = entry.principal !== index.principal
+      if (isHandedOver) strike(entry)
+      entry.fill(record, index)
+      if (isHandedOver) enlist(entry)
+      used(entry)
       return 'ok'
     },
 
@@ -120,8 +156,7 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
       const entry = live(key)
       if (entry === undefined) return false
       entry.expiresAt = expiresAt
-      entries.delete(key)
-      entries.set(key, entry)
+      used(entry)
       return true
     },
 
@@ -129,14 +164,14 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
       const entry = live(key)
       if (entry === undefined) return 'missing'
       if (ifVersion !== undefined && entry.version !== ifVersion) return 'conflict'
-      drop(key)
+      drop(entry)
       return 'ok'
     },
 
     async * keysOf (principal) {
       for (const key of [...keysByPrincipal.get(principal) ?? []]) {
         const entry = live(key)
-        if (entry?.principal === principal) yield indexed(key, entry)
+        if (entry?.principal === principal) yield indexed(entry)
       }
     },
 
@@ -145,7 +180,7 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
       for (const key of [...keysByPrincipal.get(principal) ?? []]) {
         if (key === except) continue
         if (live(key) !== undefined) removed++
-        drop(key)
+        drop(entries.get(key)!)
       }
       return removed
     },
@@ -167,8 +202,9 @@ function stored ({ value, version, expiresAt }: Entry): StoredRecord {
   return { value: copied(value), version, expiresAt }
 }
 
-function indexed (key: string, entry: Entry): IndexedKey {
-  return { key, createdAt: entry.createdAt, expiresAt: entry.expiresAt, record: stored(entry) }
+function indexed (entry: Entry): IndexedKey {
+  const { key, createdAt, expiresAt } = entry
+  return { key, createdAt, expiresAt, record: stored(entry) }
 }
 
 function copied (value: string | Uint8Array) {
