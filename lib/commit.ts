@@ -5,6 +5,7 @@ import type {
 import type { Clock } from './clock.js'
 import type { Codec } from './codec.js'
 import type { EventLog, SessionEvent } from './diagnostics.js'
+import type { InFlight } from './in-flight.js'
 import type { Timeouts } from './lifetime.js'
 import type { InTurn } from './turns.js'
 import type { UserLimit } from './user-limit.js'
@@ -36,8 +37,8 @@ export interface SessionSettings {
   readonly contenders: InTurn
   /** Where it is told what happens outside requests. */
   readonly log: EventLog
-  /** Waited for before the store closes. */
-  readonly track: <T>(commit: Promise<T>) => Promise<T>
+  /** Those under way: the store closes after them. */
+  readonly commits: InFlight
 }
 
 /** A session as the store keeps it, but for its data. */
@@ -136,9 +137,14 @@ export interface Outcome {
 }
 
 /** Does what was decided: server writes only, the cookie is the caller's. Rejects when a write failed. */
-export async function carryOut (fate: Exclude<Fate, 'nothing'>, job: Job): Promise<Outcome> {
+export function carryOut (fate: Exclude<Fate, 'nothing'>, job: Job): Promise<Outcome> {
   const operation = fate === 'destroy' ? 'destroy' : 'commit'
-  if (!isWatched(operation)) return perform(fate, job)
+  return isWatched(operation) ? performWatched(operation, fate, job) : perform(fate, job)
+}
+
+async function performWatched (
+  operation: 'commit' | 'destroy', fate: Exclude<Fate, 'nothing'>, job: Job
+): Promise<Outcome> {
   const trace = { session: job.settings.name, hash: job.stored?.handle ?? null, outcome: fate }
   let outcome: Outcome
   // The outcome holds the token: it is none of what those who watch get to see.
@@ -162,23 +168,23 @@ async function create (job: Job): Promise<Outcome> {
   try {
     await admit(job, written, draft)
   } catch (error) {
-    await job.settings.store.remove(written.token).catch(() => {})
+    await job.settings.store.remove(written).catch(() => {})
     throw error
   }
   report(job, 'created', written.handle)
   return kept(job, written, draft, undefined)
 }
 
-async function update (job: Job, stored: Stored): Promise<Outcome> {
+function update (job: Job, stored: Stored): Promise<Outcome> {
   const { store } = job.settings
   return contend(job, stored, job.copy.current(), async (data, current) => {
     const { record } = current
     const draft = draftOf(job, data, record)
     if (draft.principal === null && Object.keys(data).length === 0) {
-      const removed = await store.remove(stored.token, record.version)
+      const removed = await store.remove(stored, record.version)
       return removed === 'ok' ? destroyed(job, stored) : removed
     }
-    const written = await store.update(stored.token, draft, record.version, job.mayRenew)
+    const written = await store.update(stored, draft, record.version, job.mayRenew)
     return typeof written === 'string' ? written : kept(job, written, draft, current)
   })
 }
@@ -187,7 +193,7 @@ async function touch (job: Job, stored: Stored): Promise<Outcome> {
   const { store, timeouts } = job.settings
   const expiresAt = expiryAt(job.now, stored.record, timeouts)
   const record = { ...stored.record, data: job.copy.current() }
-  const touched = await store.touch(stored.token, record, expiresAt)
+  const touched = await store.touch(stored, record, expiresAt)
   if (touched === null) return gone(job, stored)
   const { version, renewal } = record
   const written = { token: touched.token, handle: stored.handle, version, renewal }
@@ -210,20 +216,20 @@ async function rotate (job: Job, stored: Stored): Promise<Outcome> {
         const draft = draftOf(job, data, record)
         const written: WrittenSession | 'conflict' | 'missing' = created === undefined
           ? await store.create(draft)
-          : await store.update(created.token, draft, created.version)
+          : await store.update(created, draft, created.version)
         if (typeof written === 'string') return 'missing'
         const isFirst = created === undefined
         created = written
         if (isFirst) await admit(job, written, draft, stored)
-        const removed = await store.remove(stored.token, record.version)
+        const removed = await store.remove(stored, record.version)
         return removed === 'ok' ? kept(job, written, draft, stored) : removed
       })
-    if (outcome.gone && created !== undefined) await store.remove(created.token)
+    if (outcome.gone && created !== undefined) await store.remove(created)
     if (!outcome.gone) report(job, 'rotated', created!.handle)
     return outcome
   } catch (error) {
     // The response is an error without a cookie: the browser goes on with the old id.
-    if (created !== undefined) await store.remove(created.token).catch(() => {})
+    if (created !== undefined) await store.remove(created).catch(() => {})
     throw error
   }
 }
@@ -238,7 +244,7 @@ async function admit (
 }
 
 async function destroy (job: Job, stored: Stored): Promise<Outcome> {
-  const removed = await job.settings.store.remove(stored.token)
+  const removed = await job.settings.store.remove(stored)
   return removed === 'missing' ? gone(job, stored) : destroyed(job, stored)
 }
 

@@ -23,7 +23,7 @@ export interface KeyedStoreSettings extends RenewalSettings {
   storeTimeout: number
   /** Is told when the backend fails. */
   log: EventLog
-  /** Called when the backend has answered. */
+  /** Called whenever the backend is. */
   onUse: () => void
 }
 
@@ -68,29 +68,24 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
       throw new IdError(`returned ${MAX_ROLLS} ids in a row that are taken`)
     },
 
-    async update (token, draft, ifVersion, mayRenew = false) {
-      const { id, secret } = split(token)
-      const key = sha256(id)
-      const next = mayRenew ? nextRenewal(draft, secret, clock.now(), settings) : null
+    async update ({ token, handle }, draft, ifVersion, mayRenew = false) {
+      const key = handle!
+      const next = mayRenew ? nextRenewal(draft, split(token).secret, clock.now(), settings) : null
       const { renewal } = next ?? draft
       const record = records.write(next === null ? draft : { ...draft, renewal }, key)
       const result = await bounded('update', key, () => backend.update(key, record, draft, ifVersion))
       if (result !== 'ok') return result
       const isRenewed = next !== null && next.issued !== null
       if (isRenewed) publish('rotated', { session: settings.name, hash: key, reason: 'renewal' }, settings.log)
-      const current = isRenewed ? tokenOf(`${id}.${next.issued}`) : token
+      const current = isRenewed ? tokenOf(`${split(token).id}.${next.issued}`) : token
       return { token: current, handle: key, version: record.version, renewal }
     },
 
-    async touch (token, _record, expiresAt) {
-      const key = keyOf(token)
-      return await bounded('touch', key, () => backend.touch(key, expiresAt)) ? { token } : null
+    async touch ({ token, handle }, _record, expiresAt) {
+      return await bounded('touch', handle, () => backend.touch(handle!, expiresAt)) ? { token } : null
     },
 
-    async remove (token, ifVersion) {
-      const key = keyOf(token)
-      return bounded('remove', key, () => backend.remove(key, ifVersion))
-    },
+    remove: ({ handle }, ifVersion) => bounded('remove', handle, () => backend.remove(handle!, ifVersion)),
 
     index: keyedIndex(backend, { clock, call: bounded, records })
   }
@@ -131,19 +126,14 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
     return { id: token.slice(0, first), secret: token.slice(first + 1, last), signature }
   }
 
-  function keyOf (token: string): string {
-    return sha256(split(token).id)
+  function bounded<T> (verb: string, key: string | null, call: () => Promise<T>): Promise<T> {
+    settings.onUse()
+    return inTime(call, error => failure(verb, key, error))
   }
 
-  async function bounded<T> (verb: string, key: string | null, call: () => Promise<T>): Promise<T> {
-    try {
-      const answer = await inTime(call)
-      settings.onUse()
-      return answer
-    } catch (error) {
-      if (isSessionsError(error)) throw error
-      publish('failure', { session: settings.name, hash: key, reason: verb }, settings.log)
-      throw new StoreError(verb, { cause: driverCause(error, key) })
-    }
+  function failure (verb: string, key: string | null, error: unknown): unknown {
+    if (isSessionsError(error)) return error
+    publish('failure', { session: settings.name, hash: key, reason: verb }, settings.log)
+    return new StoreError(verb, { cause: driverCause(error, key) })
   }
 }

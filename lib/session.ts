@@ -44,16 +44,17 @@ export class SessionState implements RequestSession, Bond {
   /** The last of the verbs and commits that wait for their turn. Undefined: none is under way. */
   #turn: Promise<void> | undefined
 
-  /** For `console.log`: neither the id nor the data. A closure, for it is called on the proxy. */
-  readonly [inspect.custom] = (): string => {
-    return this.#copy === undefined ? 'Session { not loaded }' : `Session { keys: ${inspect(this.#copy.keys())} }`
-  }
-
   /** @param bond the session that this one is bound to, if it is */
   constructor (settings: SessionSettings, exchange: Exchange, bond: Bond | null = null) {
     this.#settings = settings
     this.#exchange = exchange
     this.#bond = bond
+  }
+
+  /** For `console.log`: neither the id nor the data. A closure, for it is called on the proxy. */
+  get [inspect.custom] (): () => string {
+    const copy = this.#copy
+    return () => copy === undefined ? 'Session { not loaded }' : `Session { keys: ${inspect(copy.keys())} }`
   }
 
   #copyOf (data: Data): WorkingCopy {
@@ -158,17 +159,19 @@ export class SessionState implements RequestSession, Bond {
   // Loading
 
   load (): Promise<void> {
-    if (this.#loading === undefined) {
-      const { tokens } = this.#exchange
-      this.#loading = isWatched('load') ? this.#readWatched(tokens) : this.#read(tokens)
-      this.#loading.then(() => {
-        this.#failure = undefined
-      }, error => {
-        this.#loading = undefined
-        this.#failure = error
-      })
+    return (this.#loading ??= this.#attempt())
+  }
+
+  async #attempt (): Promise<void> {
+    const { tokens } = this.#exchange
+    try {
+      await (isWatched('load') ? this.#readWatched(tokens) : this.#read(tokens))
+      this.#failure = undefined
+    } catch (error) {
+      this.#loading = undefined
+      this.#failure = error
+      throw error
     }
-    return this.#loading
   }
 
   /** Loaded at once where there is nothing to read. */
@@ -200,9 +203,11 @@ export class SessionState implements RequestSession, Bond {
   }
 
   async #read (tokens: readonly string[]): Promise<void> {
+    const { store } = this.#settings
     let isCorrupt = false
     for (const presented of tokens) {
-      const result = await this.#find(presented)
+      const finding = this.#bond === null ? store.load(presented) : this.#findBound(presented, this.#bond)
+      const result = await finding
       if ('record' in result) {
         const { record, token, handle, isSuperseded = false, isRenewalDue = false } = result
         this.#stored = { presented, token, handle, isSuperseded, record }
@@ -226,11 +231,11 @@ export class SessionState implements RequestSession, Bond {
   }
 
   /** What was made for another session than the one beside it is nothing. */
-  async #find (presented: string): Promise<LoadResult> {
+  async #findBound (presented: string, bond: Bond): Promise<LoadResult> {
     const result = await this.#settings.store.load(presented)
-    if (this.#bond === null || 'rejected' in result) return result
-    await this.#bond.load()
-    const { origin, handle } = this.#bond
+    if ('rejected' in result) return result
+    await bond.load()
+    const { origin, handle } = bond
     const { boundTo = null } = result.record
     const isOurs = boundTo === handle || (handle !== null && boundTo === origin)
     return isOurs ? result : { rejected: 'bound', hash: result.handle }
@@ -319,20 +324,23 @@ export class SessionState implements RequestSession, Bond {
    * @param failed the response is a server error: changes of data are dropped
    * @throws FST_SESSIONS_GONE when a new id was asked for, and the session was ended or rotated meanwhile
    */
-  async commit (failed = false): Promise<void> {
-    await this.#inTurn(async () => {
-      if (this.#copy === undefined) return
-      // To what it is bound must be known before it is written.
-      if (this.#bond !== null) await this.#bond.load()
-      const { refusal } = this.#exchange
-      if (refusal !== undefined && this.#copy.isModified() && !failed) throw refusal()
-      const fate = this.#fate(failed)
-      let cookie = await this.#carryOut(fate, failed)
-      if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
-      if (!failed) cookie ??= this.#reissued()
-      if (cookie !== undefined) this.#exchange.respond(cookie)
-      if (this.#gone) this.#giveUp(failed)
-    })
+  commit (failed = false): Promise<void> {
+    return this.#inTurn(() => this.#save(failed))
+  }
+
+  async #save (failed: boolean): Promise<void> {
+    if (this.#copy === undefined) return
+    // To what it is bound must be known before it is written.
+    if (this.#bond !== null) await this.#bond.load()
+    const { refusal } = this.#exchange
+    const isModified = this.#copy.isModified()
+    if (refusal !== undefined && isModified && !failed) throw refusal()
+    const fate = this.#fate(failed, isModified)
+    let cookie = await this.#carryOut(fate, failed)
+    if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
+    if (!failed) cookie ??= this.#reissued()
+    if (cookie !== undefined) this.#exchange.respond(cookie)
+    if (this.#gone) this.#giveUp(failed)
   }
 
   /** The cookie as it is, when it is to be sent with other attributes. */
@@ -344,7 +352,8 @@ export class SessionState implements RequestSession, Bond {
   isIdle (failed: boolean): boolean {
     if (this.#turn !== undefined || this.#gone || this.#exchange.isOverridden) return false
     if (this.#copy === undefined) return true
-    return (failed || !this.#copy.isModified()) && this.#fate(failed) === 'nothing'
+    const isModified = this.#copy.isModified()
+    return (failed || !isModified) && this.#fate(failed, isModified) === 'nothing'
   }
 
   /** Data for a session that was logged out are dropped in silence. That a login failed must be known. */
@@ -368,7 +377,7 @@ export class SessionState implements RequestSession, Bond {
     return this.#closed
   }
 
-  #fate (failed: boolean): Fate {
+  #fate (failed: boolean, isModified = this.#copy!.isModified()): Fate {
     if (this.#gone || this.#bond?.isGone) return 'nothing'
     const { copy, login, rotate, touch, rememberedUntil, stored } = this.#known('save')
     const { clock, timeouts } = this.#settings
@@ -376,7 +385,7 @@ export class SessionState implements RequestSession, Bond {
       doomed: this.#doomed !== null,
       stored: stored !== null,
       rotating: rotate || this.#isRebound(),
-      changed: copy.isModified() || login !== null || rememberedUntil !== null || this.#mayRenew(failed),
+      changed: isModified || login !== null || rememberedUntil !== null || this.#mayRenew(failed),
       empty: stored === null && copy.isEmpty() && this.principal === null,
       touchDue: stored !== null &&
         (touch || stored.token !== stored.presented || touchIsDue(clock.now(), stored.record, timeouts)),
@@ -428,8 +437,9 @@ export class SessionState implements RequestSession, Bond {
     }
     const saves = !isRemoval && !failed
     if (saves) copy.begin()
+    settings.commits.begin()
     try {
-      const outcome = await settings.track(carryOut(fate, job))
+      const outcome = await carryOut(fate, job)
       if (saves) copy.settle()
       if (isRemoval) this.#doomed = null
       else if (!outcome.gone) this.#intents = noIntents
@@ -443,6 +453,8 @@ export class SessionState implements RequestSession, Bond {
       // That activity could not be noted is told by the event `failure`, and no reason to refuse a read.
       if (fate === 'touch' && !this.#intents.touch && error instanceof StoreError) return undefined
       throw error
+    } finally {
+      settings.commits.end()
     }
   }
 }

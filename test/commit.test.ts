@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import { test } from 'tap'
 import { decide } from '../lib/commit.js'
 import { jsonCodec } from '../lib/codec.js'
+import { InFlight } from '../lib/in-flight.js'
 import { randomIds, sha256 } from '../lib/id.js'
 import { keyedStore } from '../lib/keyed-store.js'
 import { createRecords } from '../lib/records.js'
@@ -125,7 +126,7 @@ async function openWorld (
     persistent: false,
     contenders: inTurn(),
     log: silent,
-    track: commit => commit,
+    commits: new InFlight(),
     ...settings
   }
 

@@ -415,8 +415,8 @@ test('a store of one\'s own without handles can be limited by nothing, and goes 
       kept.set('token', JSON.stringify(draft))
       return { token: 'token', version: 'v', handle: null }
     },
-    update: async token => ({ token, version: 'v', handle: null }),
-    touch: async token => ({ token }),
+    update: async ({ token }) => ({ token, version: 'v', handle: null }),
+    touch: async ({ token }) => ({ token }),
     remove: async () => 'ok'
   }
   const tokens = defineStore({ type: 'tokens', options: Type.Object({}), open: () => ({ store }) })

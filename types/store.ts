@@ -149,27 +149,30 @@ export type LoadResult =
   /** `hash` names the token in diagnostics without giving it away. */
   | { rejected: RejectReason, hash: string | null }
 
-export interface LoadedSession {
+export interface LoadedSession extends StoredSession {
   record: SessionRecord
-  token: string
-  handle: string | null
   /** The browser was sent a newer token: this one still counts, and is not to be set again. */
   isSuperseded?: boolean
   /** The session should be written anew, when the browser can be told. */
   isRenewalDue?: boolean
 }
 
-export interface WrittenSession {
+/** A session that is stored. */
+export interface StoredSession {
   /** What the cookie is to carry from now on. */
   token: string
-  version: string
   /** Names the session where its token must not appear; null where the store keeps nothing to name. */
   handle: string | null
+}
+
+export interface WrittenSession extends StoredSession {
+  version: string
   renewal?: Renewal
 }
 
 /**
- * What the core talks to: token in, token out. A token is the value of the session cookie.
+ * What the core talks to. A token is the value of the session cookie; what was loaded or written is told by
+ * its token and its handle.
  * `lib/keyed-store.ts` makes one of a `SessionBackend`; a store whose token is the record itself (the sealed
  * cookie) implements it directly.
  */
@@ -183,11 +186,11 @@ export interface SessionStore {
   create (draft: SessionDraft): Promise<WrittenSession>
   /** @param mayRenew the browser can be told of another token */
   update (
-    token: string, draft: SessionDraft, ifVersion: string, mayRenew?: boolean
+    session: StoredSession, draft: SessionDraft, ifVersion: string, mayRenew?: boolean
   ): Promise<WrittenSession | 'conflict' | 'missing'>
   /** Moves the expiry of `record`; null when the session is gone. */
-  touch (token: string, record: SessionRecord, expiresAt: Instant): Promise<{ token: string } | null>
-  remove (token: string, ifVersion?: string): Promise<WriteResult>
+  touch (session: StoredSession, record: SessionRecord, expiresAt: Instant): Promise<{ token: string } | null>
+  remove (session: StoredSession, ifVersion?: string): Promise<WriteResult>
   /**
    * True on a store whose token is the record itself: every write is a new cookie, so that it fails once the
    * headers are on their way.
