@@ -1,4 +1,4 @@
-import { hash, randomFillSync } from 'node:crypto'
+import { hash, randomBytes, randomFillSync } from 'node:crypto'
 import { IdError } from './errors.js'
 
 /** What an id may look like, ours or a user's: 22 characters of base64url are 128 bits. */
@@ -39,6 +39,19 @@ export function randomIds (bytes: number): () => string {
     pool.fill(0, offset, offset + bytes)
     offset += bytes
     return id
+  }
+}
+
+/**
+ * Makes strings that are never made again, by nobody else either: nobody is kept from guessing them. What is
+ * drawn once (72 bits) tells processes apart.
+ */
+export function uniqueVersions (): () => string {
+  let mark: string | undefined
+  let count = 0
+  return () => {
+    mark ??= randomBytes(9).toString('base64url')
+    return mark + (count++).toString(36)
   }
 }
 

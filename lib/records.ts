@@ -5,7 +5,7 @@ import type { DataSchema } from './data-schema.js'
 import type { Timeouts } from './lifetime.js'
 import type { Sealer } from './seal.js'
 import { TooLargeError } from './errors.js'
-import { randomIds } from './id.js'
+import { uniqueVersions } from './id.js'
 import { absoluteEnd } from './lifetime.js'
 
 export interface RecordSettings extends Timeouts {
@@ -28,7 +28,7 @@ export interface Records {
   read (stored: StoredRecord, bound: string): SessionRecord | 'corrupt' | 'expired'
 }
 
-const generateVersion = randomIds(9)
+const nextVersion = uniqueVersions()
 
 /** @param sealer null: what is stored is not encrypted */
 export function createRecords (settings: RecordSettings, sealer: Sealer | null): Records {
@@ -41,7 +41,7 @@ export function createRecords (settings: RecordSettings, sealer: Sealer | null):
       const size = Buffer.byteLength(encoded)
       if (size > maxSize) throw new TooLargeError(size, maxSize)
       const value = sealer === null ? encoded : sealer.seal(Buffer.from(encoded as Uint8Array), bound)
-      return { value, version: generateVersion(), expiresAt: draft.expiresAt }
+      return { value, version: nextVersion(), expiresAt: draft.expiresAt }
     },
 
     read (stored, bound) {

@@ -6,9 +6,9 @@ import { text } from 'node:stream/consumers'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { test } from 'tap'
-import { checkedIds, isId, randomIds, sha256 } from '../lib/id.js'
+import { checkedIds, isId, randomIds, sha256, uniqueVersions } from '../lib/id.js'
 import type { SessionOptions } from '../lib/index.js'
-import { createSigner } from '../lib/sign.js'
+import { createSigner, hmac } from '../lib/sign.js'
 import { TestClock } from '../lib/testing/clock.js'
 import type { SessionBackend } from '../types/store.js'
 import { startApp } from './helpers/app.js'
@@ -59,6 +59,14 @@ test('I1 all bytes of an id come from the CSPRNG of the system', t => {
   const id = randomIds(32)
   for (let i = 0; i < 64; i++) t.equal(id(), Buffer.alloc(32, 1).toString('base64url'))
   t.equal(id(), Buffer.alloc(32, 2).toString('base64url'), 'used bytes are never used again')
+  t.end()
+})
+
+test('S5 a version never comes back, in this process or in another', t => {
+  const versions = new Set<string>()
+  const makers = [uniqueVersions(), uniqueVersions()]
+  for (let i = 0; i < 10_000; i++) for (const next of makers) versions.add(next())
+  t.equal(versions.size, 20_000)
   t.end()
 })
 
@@ -405,6 +413,17 @@ test('I10 signatures are compared in constant time', t => {
     t.equal(signer.verify(id, signature.slice(0, position) + other + signature.slice(position + 1)), -1)
   }
   t.same(compared, [true, ...Array(42).fill(false)])
+  t.end()
+})
+
+test('I10 the MAC is HMAC-SHA256', t => {
+  const bytes = fc.uint8Array({ maxLength: 64 })
+  fc.assert(fc.property(bytes, fc.string({ unit: 'binary', maxLength: 300 }), (key, message) => {
+    return hmac(key)(message) === crypto.createHmac('sha256', key).update(message).digest('base64url')
+  }), { seed: 20261121, numRuns: 2000 })
+  // RFC 4231, 4.3
+  t.equal(Buffer.from(hmac(Buffer.from('Jefe'))('what do ya want for nothing?'), 'base64url').toString('hex'),
+    '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843')
   t.end()
 })
 
