@@ -258,8 +258,8 @@ async function contend (
   write: (data: Data, current: Stored) => Promise<Outcome | 'conflict' | 'missing'>
 ): Promise<Outcome> {
   const { store, storeTimeout, contenders } = job.settings
-  const deadline = performance.now() + storeTimeout * 1000
   let outcome = await write(data, stored)
+  const deadline = outcome === 'conflict' ? performance.now() + storeTimeout * 1000 : 0
   for (let tries = 0; outcome === 'conflict'; tries++) {
     report(job, 'conflict', stored.handle)
     if (performance.now() > deadline) throw new ConflictError(LOST_AGAIN)

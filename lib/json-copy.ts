@@ -29,9 +29,7 @@ function copied (value: object): object {
   const copy: Record<string, unknown> = {}
   for (const key of Object.keys(value)) {
     const item = jsonCopy(value[key as keyof typeof value], key)
-    if (item === undefined) continue
-    if (key === '__proto__') Object.defineProperty(copy, key, { value: item, ...ordinary })
-    else copy[key] = item
+    if (item !== undefined) put(copy, key, item)
   }
   return copy
 }
@@ -42,7 +40,11 @@ function copiedArray (array: unknown[]): unknown[] {
   return copy
 }
 
-const ordinary = { writable: true, enumerable: true, configurable: true }
+/** Any key is one like any other: an assignment would not store `__proto__`. */
+export function put (object: Record<string, unknown>, key: string, value: unknown): void {
+  if (key !== '__proto__') object[key] = value
+  else Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
+}
 
 /** Whether two such copies hold the same; the order of keys is no difference. */
 export function jsonEqual (a: unknown, b: unknown): boolean {

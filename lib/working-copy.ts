@@ -1,6 +1,7 @@
 import type { Codec } from './codec.js'
 import { Frozen, jsonCodec } from './codec.js'
 import { ValueError } from './errors.js'
+import { put } from './json-copy.js'
 
 export type Data = Record<string, unknown>
 
@@ -51,11 +52,11 @@ export class WorkingCopy {
 
   constructor (data: Data, codec: Codec = jsonCodec) {
     this.#codec = codec
-    this.#data = inert(data)
+    this.#data = { ...data }
   }
 
   has (key: string): boolean {
-    return key in this.#data
+    return Object.hasOwn(this.#data, key)
   }
 
   keys (): string[] {
@@ -63,7 +64,7 @@ export class WorkingCopy {
   }
 
   get (key: string): unknown {
-    const value = this.#data[key]
+    const value = fieldOf(this.#data, key)
     if (typeof value === 'object' && value !== null) this.#remember(key)
     return value
   }
@@ -76,7 +77,7 @@ export class WorkingCopy {
     this.#codec.assertCarriable(value, key)
     this.#remember(key)
     this.#updates.delete(key)
-    this.#data[key] = value
+    put(this.#data, key, value)
   }
 
   delete (key: string): boolean {
@@ -94,7 +95,7 @@ export class WorkingCopy {
     const previous = this.#updates.get(key)
     const expected = previous === undefined ? this.#expected(key) : previous.result
     const replayable = same(this.#snapshot(key), expected)
-    const value = step(this.#data[key])
+    const value = step(fieldOf(this.#data, key))
     if (value instanceof Promise) throw new ValueError(key, 'a promise; the function of update() must be synchronous')
     this.set(key, value)
     if (replayable) {
@@ -150,7 +151,7 @@ export class WorkingCopy {
       const now = this.#snapshot(key)
       results.set(key, now)
       if (same(now, before)) continue
-      this.#codec.assertCarriable(this.#data[key], key)
+      this.#codec.assertCarriable(fieldOf(this.#data, key), key)
       const update = this.#updates.get(key)
       const isUpdate = update !== undefined && same(update.result, now)
       changes.set(key, isUpdate ? { kind: 'apply', steps: update.steps } : { kind: 'put', value: now })
@@ -188,15 +189,15 @@ export class WorkingCopy {
    */
   rebase (stored: Data): Data {
     const { changes, only } = this.#batch!
-    const merged = inert(stored)
+    const merged = { ...stored }
     if (only !== null) {
       for (const key of Object.keys(merged)) if (!only.has(key)) delete merged[key]
     }
     for (const key of new Set([...this.keys(), ...Object.keys(merged), ...this.#baselines.keys()])) {
-      const before = this.#snapshotOf(merged[key])
+      const before = this.#snapshotOf(fieldOf(merged, key))
       const change = changes.get(key)
-      if (change !== undefined) put(merged, key, this.#outcomeOf(change, merged[key], key))
-      this.#follow(key, before, merged[key])
+      if (change !== undefined) assign(merged, key, this.#outcomeOf(change, fieldOf(merged, key), key))
+      this.#follow(key, before, fieldOf(merged, key))
     }
     return merged
   }
@@ -214,9 +215,9 @@ export class WorkingCopy {
 
     const later = this.#updates.get(key)
     if (isUntouched) {
-      if (!same(present, result)) put(this.#data, key, value)
+      if (!same(present, result)) assign(this.#data, key, value)
     } else if (later !== undefined && same(present, later.result)) {
-      put(this.#data, key, this.#run(later.steps, this.#revive(result), key))
+      assign(this.#data, key, this.#run(later.steps, this.#revive(result), key))
       later.result = this.#snapshot(key)
     }
   }
@@ -242,7 +243,7 @@ export class WorkingCopy {
   }
 
   #snapshot (key: string): Baseline {
-    return this.#snapshotOf(this.#data[key])
+    return this.#snapshotOf(fieldOf(this.#data, key))
   }
 
   #snapshotOf (value: unknown): Baseline {
@@ -269,18 +270,18 @@ function isEmptyFlash (key: string, value: unknown): boolean {
     Object.getPrototypeOf(value) === Object.prototype && Object.keys(value).length === 0
 }
 
-/** A shallow copy without a prototype: `__proto__` and `constructor` are keys like any other. */
-function inert (data: Data): Data {
-  return Object.assign(Object.create(null), data)
-}
-
 function intersection (kept: ReadonlySet<string>, only: ReadonlySet<string> | null): ReadonlySet<string> {
   return only === null ? kept : new Set([...kept].filter(key => only.has(key)))
 }
 
-function put (data: Data, key: string, value: unknown): void {
+/** `constructor` is a key like any other. */
+function fieldOf (data: Data, key: string): unknown {
+  return Object.hasOwn(data, key) ? data[key] : undefined
+}
+
+function assign (data: Data, key: string, value: unknown): void {
   if (value === undefined) delete data[key]
-  else data[key] = value
+  else put(data, key, value)
 }
 
 function same (a: Baseline, b: Baseline): boolean {
