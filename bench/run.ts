@@ -54,13 +54,11 @@ const teardowns: Array<() => unknown> = []
 // Servers have the first processor, all else the second, where there are two and a way to say so.
 const onServers = locate('taskset') === undefined ? [] : ['taskset', '-c', '0']
 if (onServers.length > 0) execFileSync('taskset', ['-acp', '1', String(process.pid)])
-const sleep = keepAwake()
 try {
   console.log(machine({ rounds, seconds, connections, pinned: onServers.length > 0 }))
   for (const store of args.stores.split(',') as StoreName[]) await compare(store)
   if (args.routes.includes('new') && args.stores.includes('memory')) await weigh()
 } finally {
-  sleep()
   for (const end of teardowns.reverse()) await end()
 }
 
@@ -72,6 +70,8 @@ async function compare (store: StoreName): Promise<void> {
     const order = { contestant: line.contestant.name, dist: line.dist, store, redisUrl }
     servers.set(line, await serve(order, onServers))
   }
+  // Beside Redis the processor has no time to sleep.
+  const sleep = store === 'redis' ? () => {} : keepAwake()
   for (const route of args.routes.split(',') as RouteName[]) {
     const measured = lines
       .filter(({ contestant }) => contestant.routes.includes(route))
@@ -85,12 +85,13 @@ async function compare (store: StoreName): Promise<void> {
     for (const entry of measured) entry.injected = await inject(servers.get(entry.line)!, route, entry.line)
     console.log(routeTable(store, route, measured, reference[route]))
   }
+  sleep()
   for (const server of servers.values()) await server.stop()
 }
 
 /**
- * The load never sleeps. Where the other processor has to be woken for a response (in a virtual machine that
- * takes as long as the whole request), the server that writes pays for it, and the slower it is the more often.
+ * The load never sleeps. Where the other processor has to be woken for a response, which in a virtual machine
+ * takes as long as the whole request, the server that writes pays for it, and the slower it is the more often.
  */
 function keepAwake (): () => void {
   let immediate: NodeJS.Immediate

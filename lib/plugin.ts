@@ -24,6 +24,7 @@ import { checkSessions } from './session-parts.js'
 const kReply = Symbol('fastify-sessions.reply')
 const kOpened = Symbol('fastify-sessions.opened')
 const kRoute = Symbol('fastify-sessions.route')
+const kSettings = Symbol('fastify-sessions.settings')
 
 interface Opened {
   readonly parts: readonly OpenedPart[]
@@ -34,8 +35,12 @@ interface Opened {
   isCommitting: boolean
 }
 
+type RouteConfig = FastifyContextConfig & { [kSettings]?: RouteSettings }
+
 interface SessionRequest extends FastifyRequest {
   [kReply]: FastifyReply | null
+  /** Those of its route: Fastify makes the route's options anew whenever they are asked for. */
+  [kRoute]: RouteSettings | null
   [kOpened]: Opened | null
 }
 
@@ -59,6 +64,7 @@ export function createSessionPlugin<Options extends object> (
     fastify.decorate('sessions', userSessions())
     fastify.decorate(kOutside, openOutside)
     fastify.decorateRequest(kReply, null)
+    fastify.decorateRequest(kRoute, null)
     fastify.decorateRequest(kOpened, null)
     fastify.decorateRequest('session', { getter: getSession } as never)
     fastify.addHook('onRoute', checkRoute)
@@ -71,7 +77,7 @@ export function createSessionPlugin<Options extends object> (
     }
 
     function open (request: SessionRequest): Opened {
-      const route = settingsOf(request)
+      const route = routeOf(request)
       const parts = openParts((part, target) => part.open(request, request[kReply], route, target))
       const state = united(parts)
       return { parts, state, session: sessionProxy(state), isCommitting: false }
@@ -122,10 +128,13 @@ export function createSessionPlugin<Options extends object> (
       return part.users
     }
 
-    function settingsOf (request: FastifyRequest): RouteSettings {
-      const config: FastifyContextConfig & { [kRoute]?: RouteSettings } = request.routeOptions.config
+    function routeOf (request: SessionRequest): RouteSettings {
+      return (request[kRoute] ??= settingsOf(request.routeOptions.config, request.url))
+    }
+
+    function settingsOf (config: RouteConfig, url: string): RouteSettings {
       if (config.session === undefined) return defaults
-      return (config[kRoute] ??= routeSettings(config.session, request.url))
+      return (config[kSettings] ??= routeSettings(config.session, url))
     }
 
     function checkRoute ({ config, method, url }: RouteOptions): void {
@@ -141,7 +150,7 @@ export function createSessionPlugin<Options extends object> (
     function openSession (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
       const opening = request as SessionRequest
       meet(opening, reply)
-      const route = settingsOf(request)
+      const route = routeOf(opening)
       if (!hosted.some(part => part.isEager(route))) return done()
       const { parts } = (opening[kOpened] ??= open(opening))
       const waiting = parts.filter(({ isEager, state }) => isEager && !state.isLoaded)

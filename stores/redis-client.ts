@@ -32,6 +32,9 @@ export interface Ways {
 }
 
 export interface Connection {
+  /** The client when it is connected: what most calls meet, without waiting. */
+  ready (): RedisClient | undefined
+  /** The client as soon as it is connected. */
   get (): Promise<RedisClient>
   /** Absent where the client is borrowed. */
   close? (): Promise<void>
@@ -53,7 +56,8 @@ const impatient: RedisOptions = {
 export async function connectRedis (ways: Ways, context: StoreContext): Promise<Connection> {
   checkWays(ways)
   const { client } = ways
-  return client === undefined ? await ownConnection(ways, context) : { get: async () => client }
+  if (client === undefined) return await ownConnection(ways, context)
+  return { ready: () => client, get: async () => client }
 }
 
 async function ownConnection (ways: Ways, context: StoreContext): Promise<Connection> {
@@ -88,13 +92,15 @@ async function ownConnection (ways: Ways, context: StoreContext): Promise<Connec
     return ways.url === undefined ? new ioredis.Redis(all) : new ioredis.Redis(ways.url, all)
   }
 
+  let current: Connecting | undefined
+
   async function get () {
-    const client = await opened.get()
-    if (client.status !== 'ready') await becomesReady(client)
-    return client
+    current = await opened.get()
+    if (current.status !== 'ready') await becomesReady(current)
+    return current
   }
 
-  return { get, close: () => opened.close() }
+  return { ready: () => current?.status === 'ready' ? current : undefined, get, close: () => opened.close() }
 }
 
 type Connecting = Cluster | Redis

@@ -4,25 +4,25 @@ import { createHash } from 'node:crypto'
 export interface Script { lua: string, sha: string }
 
 /**
- * The fields of a record: `v` version, `x` expiry, `t` the value as text or `b` as bytes, `c` creation, `p`
- * the hash of its principal or '', `i` until when the index of that principal is sure to have it.
+ * The fields of a record: `d` the value behind what it is, 't' for text or 'b' for bytes; `v` version, `x`
+ * expiry, `c` creation, `p` the hash of its principal or '', `i` until when the index of that principal is
+ * sure to have it.
  */
 const save = `
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], ARGV[3], ARGV[4], 'v', ARGV[5], 'x', ARGV[6], 'c', ARGV[7],
-    'p', ARGV[8], 'i', indexed)
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])`
+  redis.call('HSET', KEYS[1], 'd', ARGV[2], 'v', ARGV[3], 'x', ARGV[4], 'c', ARGV[5],
+    'p', ARGV[6], 'i', indexed)
+  redis.call('PEXPIRE', KEYS[1], ARGV[4] - ARGV[1])`
 
 /**
- * now, time to live, field of the value, value, version, expiry, creation, principal, indexed until.
+ * now, value, version, expiry, creation, principal, indexed until.
  * A driver may send a write again when the connection broke before the answer: the version tells.
  */
 export const create = script(`
   local x, v = unpack(redis.call('HMGET', KEYS[1], 'x', 'v'))
   if x and tonumber(x) > tonumber(ARGV[1]) then
-    return v == ARGV[5] and 'ok' or 'exists'
+    return v == ARGV[3] and 'ok' or 'exists'
   end
-  local indexed = ARGV[9]
+  local indexed = ARGV[7]
   ${save}
   return 'ok'`)
 
@@ -32,29 +32,29 @@ export const create = script(`
 export const update = script(`
   local x, v, p, i = unpack(redis.call('HMGET', KEYS[1], 'x', 'v', 'p', 'i'))
   if not x or tonumber(x) <= tonumber(ARGV[1]) then return 'missing' end
-  if v == ARGV[5] then return 'ok' end
-  if v ~= ARGV[10] then return 'conflict' end
-  local indexed = ARGV[9]
+  if v == ARGV[3] then return 'ok' end
+  if v ~= ARGV[8] then return 'conflict' end
+  local indexed = ARGV[7]
   if indexed == '' then
-    if p ~= ARGV[8] or tonumber(i) < tonumber(ARGV[6]) then return 'index' end
+    if p ~= ARGV[6] or tonumber(i) < tonumber(ARGV[4]) then return 'index' end
     indexed = i
   end
   ${save}
   return 'ok'`)
 
 /**
- * now, time to live, expiry, principal, indexed until. Answers with the principal if its index must have the
- * key for longer before this can be.
+ * now, expiry, principal, indexed until. Answers with the principal if its index must have the key for longer
+ * before this can be.
  */
 export const touch = script(`
   local x, p, i = unpack(redis.call('HMGET', KEYS[1], 'x', 'p', 'i'))
   if not x or tonumber(x) <= tonumber(ARGV[1]) then return 'missing' end
-  if p ~= '' and tonumber(i) < tonumber(ARGV[3]) then
-    if p ~= ARGV[4] then return p end
-    redis.call('HSET', KEYS[1], 'i', ARGV[5])
+  if p ~= '' and tonumber(i) < tonumber(ARGV[2]) then
+    if p ~= ARGV[3] then return p end
+    redis.call('HSET', KEYS[1], 'i', ARGV[4])
   end
-  redis.call('HSET', KEYS[1], 'x', ARGV[3])
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  redis.call('HSET', KEYS[1], 'x', ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], ARGV[2] - ARGV[1])
   return 'ok'`)
 
 /** now, and the field that must have a value, if any. Answers with the result and the principal. */

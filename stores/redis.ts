@@ -11,6 +11,9 @@ export type { RedisClient } from './redis-client.js'
 /** A record as it is read, with the hash of its principal. */
 interface Found extends StoredRecord { createdAt: Instant, owner: string }
 
+/** Before a value stands what it is. */
+const TEXT = 't'.charCodeAt(0)
+const BYTES = Buffer.from('b')
 /** How many records are asked for at once where there may be many. */
 const BATCH = 200
 /** Keys of records, and none of the indexes or of other names with the same beginning. */
@@ -54,17 +57,17 @@ export const redisStore = defineStore({
 })
 
 function redisBackend (connection: Connection, prefix: string, clock: StoreContext['clock']): SessionBackend {
-  async function load (key: string): Promise<Found | null> {
-    const [version, expiresAt, text, bytes, createdAt, owner] =
-      await use(client => client.hmgetBuffer(prefix + key, 'v', 'x', 't', 'b', 'c', 'p'))
-    if (version === null || Number(expiresAt) <= clock.now()) return null
-    return {
-      value: text === null ? bytes! : text.toString(),
-      version: version.toString(),
-      expiresAt: Number(expiresAt),
-      createdAt: Number(createdAt),
-      owner: String(owner)
-    }
+  async function find (key: string): Promise<Found | null> {
+    const answer = await use(client => client.hmgetBuffer(prefix + key, 'd', 'v', 'x', 'c', 'p'))
+    const record = recordIn(answer)
+    return record && { ...record, createdAt: Number(answer[3]), owner: String(answer[4]) }
+  }
+
+  function recordIn ([data, version, expiry]: Array<Buffer | null>): StoredRecord | null {
+    const expiresAt = Number(expiry)
+    if (data == null || version == null || expiresAt <= clock.now()) return null
+    const value = data[0] === TEXT ? data.toString('utf8', 1) : data.subarray(1)
+    return { value, version: version.toString(), expiresAt }
   }
 
   async function removeIf (key: string, ...condition: string[]): Promise<WriteResult> {
@@ -90,8 +93,8 @@ function redisBackend (connection: Connection, prefix: string, clock: StoreConte
 
   /** The arguments that create and update share. */
   function fields ({ value, version, expiresAt }: StoredRecord, { createdAt }: RecordIndex, owner: string) {
-    const field = typeof value === 'string' ? ['t', value] : ['b', Buffer.from(value)]
-    return [now(), ttl(expiresAt), ...field, version, String(expiresAt), String(createdAt), owner]
+    const data = typeof value === 'string' ? 't' + value : Buffer.concat([BYTES, value])
+    return [now(), data, version, String(expiresAt), String(createdAt), owner]
   }
 
   /** One command, and a second one where the server does not know the script yet or has forgotten it. */
@@ -108,7 +111,7 @@ function redisBackend (connection: Connection, prefix: string, clock: StoreConte
 
   async function use<T> (work: (client: RedisClient) => Promise<T>): Promise<T> {
     try {
-      return await work(await connection.get())
+      return await work(connection.ready() ?? await connection.get())
     } catch (error) {
       throw withoutCommand(error)
     }
@@ -123,15 +126,9 @@ function redisBackend (connection: Connection, prefix: string, clock: StoreConte
     return String(clock.now())
   }
 
-  /** Redis removes at once what has no time to live. */
-  function ttl (expiresAt: Instant) {
-    return String(expiresAt - clock.now())
-  }
-
   return {
     async read (key) {
-      const found = await load(key)
-      return found && { value: found.value, version: found.version, expiresAt: found.expiresAt }
+      return recordIn(await use(client => client.hmgetBuffer(prefix + key, 'd', 'v', 'x')))
     },
 
     async create (key, record, index) {
@@ -154,7 +151,7 @@ function redisBackend (connection: Connection, prefix: string, clock: StoreConte
       let until = 0
       for (;;) {
         const result = await run(scripts.touch, prefix + key,
-          now(), ttl(expiresAt), String(expiresAt), owner, String(until)) as string
+          now(), String(expiresAt), owner, String(until)) as string
         if (result === 'ok' || result === 'missing') return result === 'ok'
         owner = result
         until = await addToIndex(owner, key, expiresAt)
@@ -168,7 +165,7 @@ function redisBackend (connection: Connection, prefix: string, clock: StoreConte
     async * keysOf (principal) {
       const owner = ownerOf(principal)
       for (const keys of batches(await hints(owner))) {
-        const found = await Promise.all(keys.map(load))
+        const found = await Promise.all(keys.map(find))
         for (const [i, record] of found.entries()) {
           if (record?.owner === owner) yield indexed(keys[i], record)
         }
