@@ -91,7 +91,7 @@ async function compare (store: StoreName): Promise<void> {
 
 /**
  * The load never sleeps. Where the other processor has to be woken for a response, which in a virtual machine
- * takes as long as the whole request, the server that writes pays for it, and the slower it is the more often.
+ * takes as long as the request itself, the server that writes pays for it, and a slower one pays more often.
  */
 function keepAwake (): () => void {
   let immediate: NodeJS.Immediate
