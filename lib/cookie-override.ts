@@ -1,10 +1,10 @@
 import { Type } from '@sinclair/typebox'
 import type { ResponseCookieOptions } from '../types/session.js'
 import type { Clock } from './clock.js'
-import type { CookieOptions } from './session-options.js'
+import type { CookieOptions } from './cookie-schema.js'
 import { OptionError } from './errors.js'
 import { checkOptions, show } from './options.js'
-import { cookieSchema } from './session-options.js'
+import { cookieSchema } from './cookie-schema.js'
 
 const { domain, path, httpOnly, secure, sameSite, partitioned, priority } = cookieSchema.properties
 const maxAge = Type.Integer({ minimum: 0 })

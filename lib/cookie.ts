@@ -1,4 +1,4 @@
-import type { CookieOptions } from './session-options.js'
+import type { CookieOptions } from './cookie-schema.js'
 import type { CookieChange } from './commit.js'
 import type { Clock } from './clock.js'
 import { CookieTooLargeError, OptionError } from './errors.js'

@@ -5,7 +5,8 @@ import type { StoreByName } from './session-options.js'
 import type { SessionRouteConfig } from './route-config.js'
 import type { PartOptions } from './session-parts.js'
 import type { StorePlugin } from './define-store.js'
-import type { CookieOptions, SessionFields } from './session-options.js'
+import type { CookieOptions } from './cookie-schema.js'
+import type { SessionFields } from './session-options.js'
 import { createSessionPlugin } from './plugin.js'
 
 declare module 'fastify' {

@@ -13,6 +13,11 @@ export function Live<T> (
   return Type.Unsafe<T>(Type.Any({ live: true, accepts, expects, description }))
 }
 
+/** One of some texts. */
+export function OneOf<const T extends string> (values: readonly T[], options: object): TUnsafe<T> {
+  return Type.Unsafe<T>(Type.Union(values.map(value => Type.Literal(value)), options))
+}
+
 /**
  * Checks what a user configured: copies it, fills in the defaults, refuses what is wrong or unknown, and
  * freezes the copy. The caller's object stays as it is.

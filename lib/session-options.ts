@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import type { Static, TObject, TUnsafe } from '@sinclair/typebox'
+import type { Static, TObject } from '@sinclair/typebox'
 import type { Serializer } from '../types/serializer.js'
 import type { Clock } from './clock.js'
 import type { Codec } from './codec.js'
@@ -9,47 +9,19 @@ import { systemClock } from './clock.js'
 import { codecOf } from './codec.js'
 import { dataSchema, isObjectSchema } from './data-schema.js'
 import { isStorePlugin } from './define-store.js'
+import { cookieSchema } from './cookie-schema.js'
 import { OptionError } from './errors.js'
 import { checkedIds, randomIds } from './id.js'
-import { Live, checkOptions } from './options.js'
+import { Live, OneOf, checkOptions } from './options.js'
 
 const MIN_SECRET_BYTES = 32
 
 type Secret = string | Uint8Array
 
-function oneOf<const T extends string> (values: readonly T[], options: object): TUnsafe<T> {
-  return Type.Unsafe<T>(Type.Union(values.map(value => Type.Literal(value)), options))
-}
-
 const seconds = (description: string, initial: number | null) => Type.Union(
   [Type.Number({ exclusiveMinimum: 0 }), Type.Null()],
   { description, default: initial, expects: 'a number of seconds greater than 0, or null' }
 )
-
-export const cookieSchema = Type.Object({
-  name: Type.Optional(Type.String({
-    description: 'Default `__Host-session`; `__Secure-session` with a `domain` or another `path`; `session` unless ' +
-      '`secure` is true.'
-  })),
-  domain: Type.Optional(Type.String({ description: 'Default: none, the cookie stays with the host that set it.' })),
-  path: Type.String({ default: '/', description: 'Where the browser sends the cookie.' }),
-  httpOnly: Type.Boolean({ default: true, description: 'Hides the cookie from scripts.' }),
-  secure: Type.Union([Type.Boolean(), Type.Literal('auto')], {
-    default: true,
-    description: "Only over https and to loopback hosts. `'auto'` follows `request.protocol`."
-  }),
-  sameSite: oneOf(['strict', 'lax', 'none'], {
-    default: 'lax', description: 'Which requests of other sites carry the cookie.'
-  }),
-  partitioned: Type.Boolean({ default: false, description: 'A cookie jar of its own in each embedding site (CHIPS).' }),
-  priority: Type.Optional(oneOf(['low', 'medium', 'high'], { description: 'Which cookies Chromium drops last.' })),
-  persistent: Type.Boolean({
-    default: false, description: 'Survives the end of the browser: Max-Age follows the end of the session.'
-  }),
-  maxAge: Type.Optional(Type.Integer({
-    minimum: 1, description: 'Persistent, with a Max-Age of at most so many seconds.'
-  }))
-}, { additionalProperties: false, description: 'The cookie.' })
 
 /** All options of a session. The table in the README is made of this. */
 export const sessionSchema = Type.Object({
@@ -62,7 +34,7 @@ export const sessionSchema = Type.Object({
     `Signs the id in the cookie, or seals it; at least ${MIN_SECRET_BYTES} bytes. Of an array the first signs and all verify. ` +
     'Default: the id is not signed.'
   )),
-  load: oneOf(['lazy', 'eager'], {
+  load: OneOf(['lazy', 'eager'], {
     default: 'lazy',
     description: "`'lazy'`: the store is read at `load()`. `'eager'`: before the handlers, when there is a cookie."
   }),
@@ -73,7 +45,7 @@ export const sessionSchema = Type.Object({
     default: 60,
     description: 'Seconds between two writes that only note activity; at most half of `idleTimeout` counts.'
   }),
-  regenerate: oneOf(['keep', 'clear'], {
+  regenerate: OneOf(['keep', 'clear'], {
     default: 'keep',
     description: "What `regenerate()` without keys does with the data. `'clear'` is what @fastify/passport and " +
       'applications written for @fastify/session count on.'
@@ -90,7 +62,7 @@ export const sessionSchema = Type.Object({
   maxPerUser: Type.Optional(Type.Integer({
     minimum: 1, description: 'The most sessions that a user may have. Default: any number.'
   })),
-  onMaxPerUser: oneOf(['evict', 'refuse'], {
+  onMaxPerUser: OneOf(['evict', 'refuse'], {
     default: 'evict', description: 'What one login too many does: ends the oldest session, or is refused (409).'
   }),
   metadata: Type.Boolean({
@@ -122,7 +94,7 @@ export const sessionSchema = Type.Object({
   migrate: Type.Optional(Live<Migrate>('a function', isFunction,
     'Makes data that fit of stored ones that do not fit `schema`; without it they are corrupt.')),
   maxSize: Type.Integer({ minimum: 256, default: 65536, description: 'Bytes that an encoded session may take.' }),
-  onCorrupt: oneOf(['ignore', 'throw'], {
+  onCorrupt: OneOf(['ignore', 'throw'], {
     default: 'ignore', description: 'What a record that cannot be decoded is: no session, or an error.'
   }),
   name: Type.String({
@@ -141,7 +113,6 @@ export const sessionSchema = Type.Object({
 export interface StoreByName { type: string, [option: string]: unknown }
 
 type Checked = Readonly<Static<typeof sessionSchema>>
-export type CookieOptions = Readonly<Static<typeof cookieSchema>>
 /** The options as a user writes them, but for those whose types the composition root knows better. */
 export type SessionFields = Partial<Omit<Static<typeof sessionSchema>, 'store' | 'cookie' | 'sessions'>>
 type Replaced = 'secret' | 'store' | 'generateId' | 'clock' | 'serializer' | 'schema' | 'migrate'
