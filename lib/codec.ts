@@ -1,7 +1,7 @@
 import type { Serializer, SerializerOf } from '../types/serializer.js'
 import type { ClientInfo, SessionDraft } from '../types/store.js'
 import { ValueError } from './errors.js'
-import { jsonCopy, jsonEqual } from './json-copy.js'
+import { MAX_ITEMS, jsonCopy, jsonEqual } from './json-copy.js'
 
 /** What a stored value tells of a session. */
 export type Content = Omit<SessionDraft, 'expiresAt'>
@@ -192,6 +192,7 @@ function assertJson (value: unknown, path: string, ancestors: object[] = []): vo
   if (ancestors.includes(value)) throw new ValueError(path, 'circular')
   ancestors.push(value)
   if (Array.isArray(value)) {
+    if (value.length > MAX_ITEMS) throw new ValueError(path, `an array of more than ${MAX_ITEMS} items`)
     value.forEach((item, index) => assertJson(item, `${path}[${index}]`, ancestors))
   } else {
     const kind = Object.prototype.toString.call(value).slice('[object '.length, -1)

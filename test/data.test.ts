@@ -299,6 +299,7 @@ test('D2 what JSON cannot carry is refused, with the path to it', async t => {
     [new Uint8Array(1), 'x: it is of the kind Uint8Array'],
     [new ArrayBuffer(1), 'x: it is of the kind ArrayBuffer'],
     [Promise.resolve(1), 'x: it is of the kind Promise'],
+    [new Array(10_000_001), 'x: it is an array of more than 10000000 items'],
     [/x/, 'x: it is of the kind RegExp'],
     [new Error('x'), 'x: it is of the kind Error'],
     [{ own: { toJSON: () => [1n] } }, 'x.own[0]: it is a bigint']
@@ -464,6 +465,19 @@ test('L14 changes inside an object are changes', async t => {
   await visit(async session => {
     const { seen } = (await session.load()).get('deep') as Loose
     t.equal(seen, 'through Object.values')
+  })
+})
+
+test('L14 another order of keys is a change: what was seen last may stand last', async t => {
+  const visit = await startVisits(t)
+  await visit(async session => (await session.load()).set('seen', { pear: 1, apple: 1 }))
+  await visit(async session => {
+    const seen = (await session.load()).get('seen') as Loose
+    delete seen.pear
+    seen.pear = 1
+  })
+  await visit(async session => {
+    t.strictSame(Object.keys((await session.load()).get('seen') as Loose), ['apple', 'pear'])
   })
 })
 
