@@ -128,7 +128,9 @@ export function createSessionPlugin<Options extends object> (
       return part.users
     }
 
+    /** With `reply.callNotFound()` a request leaves its route for the handler of what is not found. */
     function routeOf (request: SessionRequest): RouteSettings {
+      if (request.is404) return settingsOf(request.routeOptions.config, request.url)
       return (request[kRoute] ??= settingsOf(request.routeOptions.config, request.url))
     }
 

@@ -91,6 +91,18 @@ test('H7 a route that opted out has no session, whatever cookie comes', async t 
   }
 })
 
+test('H7 a handler for what is not found has the session that it asks for, whichever route passes to it', async t => {
+  const { client } = await startCounted(t, {}, app => {
+    app.setNotFoundHandler(async (request, reply) => {
+      return reply.code(404).send(await countVisit(request))
+    })
+    app.get('/out', { config: { session: false } }, (_request, reply) => { reply.callNotFound() })
+    app.get('/read', { config: { session: { readOnly: true } } }, (_request, reply) => { reply.callNotFound() })
+  })
+  t.strictSame((await client.inject('/out')).json(), { visits: 2 })
+  t.strictSame((await client.inject('/read')).json(), { visits: 3 })
+})
+
 test('H7 lazy and eager, of the application and of one route', async t => {
   const cases: Array<[load: 'lazy' | 'eager', config: SessionRouteConfig | undefined, eager: boolean]> = [
     ['lazy', undefined, false], ['lazy', 'lazy', false], ['lazy', {}, false], ['lazy', { load: 'lazy' }, false],
