@@ -330,17 +330,23 @@ export class SessionState implements RequestSession, Bond {
 
   async #save (failed: boolean): Promise<void> {
     if (this.#copy === undefined) return
-    // To what it is bound must be known before it is written.
-    if (this.#bond !== null) await this.#bond.load()
-    const { refusal } = this.#exchange
-    const isModified = this.#copy.isModified()
-    if (refusal !== undefined && isModified && !failed) throw refusal()
-    const fate = this.#fate(failed, isModified)
-    let cookie = await this.#carryOut(fate, failed)
-    if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
-    if (!failed) cookie ??= this.#reissued()
-    if (cookie !== undefined) this.#exchange.respond(cookie)
-    if (this.#gone) this.#giveUp(failed)
+    const { commits } = this.#settings
+    commits.begin()
+    try {
+      // To what it is bound must be known before it is written.
+      if (this.#bond !== null) await this.#bond.load()
+      const { refusal } = this.#exchange
+      const isModified = this.#copy.isModified()
+      if (refusal !== undefined && isModified && !failed) throw refusal()
+      const fate = this.#fate(failed, isModified)
+      let cookie = await this.#carryOut(fate, failed)
+      if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
+      if (!failed) cookie ??= this.#reissued()
+      if (cookie !== undefined) this.#exchange.respond(cookie)
+      if (this.#gone) this.#giveUp(failed)
+    } finally {
+      commits.end()
+    }
   }
 
   /** The cookie as it is, when it is to be sent with other attributes. */
@@ -437,7 +443,6 @@ export class SessionState implements RequestSession, Bond {
     }
     const saves = !isRemoval && !failed
     if (saves) copy.begin()
-    settings.commits.begin()
     try {
       const outcome = await carryOut(fate, job)
       if (saves) copy.settle()
@@ -453,8 +458,6 @@ export class SessionState implements RequestSession, Bond {
       // That activity could not be noted is told by the event `failure`, and no reason to refuse a read.
       if (fate === 'touch' && !this.#intents.touch && error instanceof StoreError) return undefined
       throw error
-    } finally {
-      settings.commits.end()
     }
   }
 }

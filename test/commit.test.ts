@@ -401,6 +401,19 @@ test('update: gone when the record is missing at once, or after a conflict', asy
   }
 })
 
+test('destroy: the store is not closed before what follows it is stored', async t => {
+  const commits = new InFlight()
+  const world = await openWorld({}, { commits })
+  const { state } = await world.request(await world.begin({ a: 1 }))
+  await state.destroy()
+  state.writable('').set('a', 2)
+  world.fault('create', () => new Promise(setImmediate))
+  const committing = state.commit()
+  await commits.over()
+  t.equal(await world.count(), 1)
+  await committing
+})
+
 test('L12 update: the last key gone, the record and the cookie go', async t => {
   const world = await openWorld()
   const token = await world.begin({ a: 1 })
