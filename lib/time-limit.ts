@@ -63,7 +63,6 @@ export function createTimeLimit (seconds: number): TimeLimit {
   }
 
   function expire (): void {
-    timer = undefined
     while (end.after !== end) {
       const waiting = end.after
       const remaining = waiting.deadline - performance.now()
@@ -74,13 +73,21 @@ export function createTimeLimit (seconds: number): TimeLimit {
       waiting.leave()
       waiting.fail(new Error(`no answer in ${seconds} s`))
     }
+    timer = undefined
   }
 
   return (call, failure = error => error) => new Promise((resolve, reject) => {
-    const fail = (error: unknown) => reject(failure(error))
+    const fail = (error: unknown) => {
+      try {
+        reject(failure(error))
+      } catch (error) {
+        reject(error)
+      }
+    }
     let running
     try {
-      running = call()
+      // A store that is no module of ours may answer with the value itself.
+      running = Promise.resolve(call())
     } catch (error) {
       fail(error)
       return

@@ -46,6 +46,25 @@ for (const [name, limitOf] of ways) {
   })
 }
 
+test('calls that share a limit: one whose failure cannot be told fails all the same, and no other for it', async t => {
+  const inTime = createTimeLimit(0.01)
+  const speechless = () => { throw new Error('the log is broken') }
+  const calls = [
+    inTime(never, speechless), inTime(never), inTime(async () => { throw new Error('its own') }, speechless),
+    inTime(() => { throw new Error('at once') }, speechless)
+  ]
+  const outcomes = await Promise.allSettled(calls)
+  t.strictSame(outcomes.map(outcome => outcome.status === 'rejected' && outcome.reason.message), [
+    'the log is broken', 'no answer in 0.01 s', 'the log is broken', 'the log is broken'
+  ])
+})
+
+test('calls that share a limit: what is answered at once need not be a promise', async t => {
+  const inTime = createTimeLimit(0.01)
+  t.equal(await inTime(() => 1 as unknown as Promise<number>), 1)
+  t.equal(await inTime(() => null as unknown as Promise<null>), null)
+})
+
 test('the process lives for a call that is waited for, and not for the limit of those that are over', async t => {
   t.equal(run(`
     const inTime = createTimeLimit(60)
@@ -55,6 +74,20 @@ test('the process lives for a call that is waited for, and not for the limit of 
     const inTime = createTimeLimit(0.1)
     await inTime(async () => 1)
     await inTime(() => new Promise(() => {})).catch(error => console.log(error.message))`), 'no answer in 0.1 s\n')
+})
+
+test('there is one timer, even when another call begins while one is told that its time is over', async t => {
+  t.equal(run(`
+    const inTime = createTimeLimit(0.1)
+    const never = () => new Promise(() => {})
+    inTime(never, error => {
+      inTime(never).catch(() => {})
+      return error
+    }).catch(() => {
+      console.log(process.getActiveResourcesInfo().filter(name => name === 'Timeout').length)
+    })
+    await new Promise(resolve => setTimeout(resolve, 50))
+    await inTime(never).catch(() => {})`), '1\n')
 })
 
 /** Fails after a while when the program does not end by itself. */
