@@ -19,11 +19,14 @@ export interface DataSchema {
 export function dataSchema (schema: TObject | undefined, migrate: Migrate | undefined): DataSchema | null {
   if (schema === undefined) return null
   const fits = TypeCompiler.Compile(Type.Partial(schema))
+  // TypeBox takes what an object inherits for a field of it: without a prototype there is nothing to inherit.
+  const isMistakable = Object.keys(schema.properties).some(field => field in Object.prototype)
+  const own = (data: Data): Data => isMistakable ? Object.assign(Object.create(null), data) : data
 
   function migrated (data: Data): Data | null {
     try {
       const result = migrate!(data)
-      return fits.Check(result) ? result : null
+      return fits.Check(own(result)) ? result : null
     } catch {
       return null
     }
@@ -31,12 +34,12 @@ export function dataSchema (schema: TObject | undefined, migrate: Migrate | unde
 
   return {
     fitted (data) {
-      if (fits.Check(data)) return data
+      if (fits.Check(own(data))) return data
       return migrate === undefined ? null : migrated(data)
     },
     assertFits (data) {
-      if (fits.Check(data)) return
-      const { path, message } = fits.Errors(data).First()!
+      if (fits.Check(own(data))) return
+      const { path, message } = fits.Errors(own(data)).First()!
       throw new SchemaError(path.slice(1).replaceAll('/', '.'), message)
     }
   }

@@ -73,6 +73,20 @@ test('D14 what is written fits the schema, or nothing is written', async t => {
   })
 })
 
+test('D14 fields named like what every object inherits may be absent, and have to fit', async t => {
+  const fields = { constructor: Type.String(), toString: Type.String(), visits: Type.Integer() }
+  const visit = await startVisits(t, { schema: Type.Object(fields) })
+  const write = (key: string, value: unknown) => visit(async session => {
+    (await session.load()).set(key, value)
+  })
+  t.equal((await write('visits', 1)).statusCode, 200)
+  t.equal((await write('constructor', 'Eiffel')).statusCode, 200)
+  t.equal((await write('toString', 1)).json().message,
+    'the session does not fit its schema: toString: Expected string')
+  const { body } = await visit(async session => (await session.load()).data())
+  t.equal(body, '{"visits":1,"constructor":"Eiffel"}')
+})
+
 test('D14 a record that does not fit is corrupt', async t => {
   const { inherit, values } = await startVersions(t, { schema })
   const seen = watch(t, 'corrupt')
