@@ -74,11 +74,11 @@ export type Fate =
   | 'touch'
   /** Store under a new id, then remove the old one. */
   | 'rotate'
-  /** Remove the session because `destroy()` was called. What was written after that is decided upon next. */
+  /** Remove session and cookie: `destroy()` was called. What was written after that is decided upon next. */
   | 'destroy'
 
 export interface Situation {
-  /** `destroy()` was called on a stored session. */
+  /** `destroy()` was called on what was a session. */
   doomed: boolean
   /** There is a stored session, not doomed. */
   stored: boolean
@@ -114,7 +114,7 @@ export interface Job {
   /** Its batch is what is written, unless `failed`. */
   readonly copy: WorkingCopy
   readonly intents: Intents
-  /** What the fate is about; null for 'create'. */
+  /** What the fate is about; null for 'create', and for 'destroy' when it is known to be gone. */
   readonly stored: Stored | null
   /** The id of the session that this one is bound to. */
   readonly boundTo: string | null
@@ -158,7 +158,7 @@ function perform (fate: Exclude<Fate, 'nothing'>, job: Job): Promise<Outcome> {
     case 'update': return update(job, job.stored!)
     case 'touch': return touch(job, job.stored!)
     case 'rotate': return rotate(job, job.stored!)
-    case 'destroy': return destroy(job, job.stored!)
+    case 'destroy': return destroy(job, job.stored)
   }
 }
 
@@ -182,7 +182,9 @@ function update (job: Job, stored: Stored): Promise<Outcome> {
     const draft = draftOf(job, data, record)
     if (draft.principal === null && Object.keys(data).length === 0) {
       const removed = await store.remove(stored, record.version)
-      return removed === 'ok' ? destroyed(job, stored) : removed
+      if (removed !== 'ok') return removed
+      report(job, 'destroyed', stored.handle)
+      return ended
     }
     const written = await store.update(stored, draft, record.version, job.mayRenew)
     return typeof written === 'string' ? written : kept(job, written, draft, current)
@@ -243,9 +245,16 @@ async function admit (
   await settings.limit.admit(principal!, { key: written.handle!, createdAt }, previous?.handle ?? null, log)
 }
 
-async function destroy (job: Job, stored: Stored): Promise<Outcome> {
-  const removed = await job.settings.store.remove(stored)
-  return removed === 'missing' ? gone(job, stored) : destroyed(job, stored)
+/**
+ * Where another request has ended the session or given it a new id, the cookie goes all the same: this
+ * browser asked to be logged out.
+ */
+async function destroy (job: Job, stored: Stored | null): Promise<Outcome> {
+  if (stored !== null) {
+    const removed = await job.settings.store.remove(stored)
+    report(job, removed === 'missing' ? 'gone' : 'destroyed', stored.handle)
+  }
+  return ended
 }
 
 /**
@@ -324,10 +333,7 @@ export function cookieOf (settings: SessionSettings, { token, record }: Pick<Sto
   return { kind: 'set', token, expiresAt, persistent: settings.persistent || rememberedUntil !== null } as const
 }
 
-function destroyed (job: Job, { handle }: Stored): Outcome {
-  report(job, 'destroyed', handle)
-  return { stored: null, cookie: { kind: 'delete' } }
-}
+const ended: Readonly<Outcome> = { stored: null, cookie: { kind: 'delete' } }
 
 function gone (job: Job, { handle }: Stored): Outcome {
   report(job, 'gone', handle)

@@ -36,6 +36,8 @@ export class SessionState implements RequestSession, Bond {
   #origin: string | null = null
   /** A stored session that `destroy()` was called on, to be removed at commit. */
   #doomed: Stored | null = null
+  /** `destroy()` was called on what was a session: at commit the browser is logged out. */
+  #isEnding = false
   #intents = noIntents
   /** The session was destroyed or rotated by another request: nothing is written any more. */
   #gone = false
@@ -115,7 +117,7 @@ export class SessionState implements RequestSession, Bond {
 
   isModified (): boolean {
     const { copy, login, rotate, rememberedUntil } = this.#known('isModified')
-    return copy.isModified() || rotate || login !== null || rememberedUntil !== null || this.#doomed !== null
+    return copy.isModified() || rotate || login !== null || rememberedUntil !== null || this.#isEnding
   }
 
   isSaved (): boolean {
@@ -188,6 +190,7 @@ export class SessionState implements RequestSession, Bond {
       const current = this.#stored ?? this.#doomed
       await this.#read(current === null ? [] : [current.presented])
       this.#doomed = null
+      this.#isEnding = false
       this.#intents = noIntents
       if (current !== null && this.#stored === null) this.#gone = true
     })
@@ -279,6 +282,7 @@ export class SessionState implements RequestSession, Bond {
   async destroy (): Promise<void> {
     await this.#ask(() => {
       this.#doomed ??= this.#stored
+      this.#isEnding ||= this.#doomed !== null || this.#gone
       this.#stored = null
       this.#intents = noIntents
       this.#copy = this.#copyOf({})
@@ -384,11 +388,11 @@ export class SessionState implements RequestSession, Bond {
   }
 
   #fate (failed: boolean, isModified = this.#copy!.isModified()): Fate {
-    if (this.#gone || this.#bond?.isGone) return 'nothing'
+    if (!this.#isEnding && (this.#gone || this.#bond?.isGone)) return 'nothing'
     const { copy, login, rotate, touch, rememberedUntil, stored } = this.#known('save')
     const { clock, timeouts } = this.#settings
     return decide({
-      doomed: this.#doomed !== null,
+      doomed: this.#isEnding,
       stored: stored !== null,
       rotating: rotate || this.#isRebound(),
       changed: isModified || login !== null || rememberedUntil !== null || this.#mayRenew(failed),
@@ -446,8 +450,10 @@ export class SessionState implements RequestSession, Bond {
     try {
       const outcome = await carryOut(fate, job)
       if (saves) copy.settle()
-      if (isRemoval) this.#doomed = null
-      else if (!outcome.gone) this.#intents = noIntents
+      if (isRemoval) {
+        this.#doomed = null
+        this.#isEnding = false
+      } else if (!outcome.gone) this.#intents = noIntents
       this.#stored = outcome.stored
       this.#isRenewalDue = false
       this.#gone = outcome.gone === true

@@ -745,15 +745,52 @@ test('L4 destroy: removed, then the cookie', async t => {
   t.equal(state.isModified(), false)
 })
 
-test('L4 destroy: gone already, the cookie is not ours to touch', async t => {
+test('L4 destroy: gone already, the cookie goes all the same', async t => {
+  for (const isKnown of [false, true]) {
+    const world = await openWorld()
+    const token = await world.begin({ a: 1 })
+    const { state, told } = await world.request(token)
+    const events = watch(t, 'gone', 'destroyed')
+    await world.backend.remove(sha256(token))
+    state.writable('').set('a', 2)
+    if (isKnown) await state.commit()
+    t.strictSame(told, [])
+    await state.destroy()
+    t.equal(state.isModified(), true)
+    await state.commit()
+    t.strictSame(world.calls, [isKnown ? 'update' : 'remove'])
+    t.strictSame(told, [{ kind: 'delete' }])
+    t.strictSame(events, [{ event: 'gone', session: 'session', hash: sha256(token) }])
+    t.equal(state.isModified(), false)
+    t.equal(await world.count(), 0)
+  }
+})
+
+test('L15 destroy: gone already, and what was set after it is a new session', async t => {
+  const world = await openWorld()
+  const token = await world.begin({ a: 1 }, 'ada')
+  const { state, told } = await world.request(token)
+  await world.backend.remove(sha256(token))
+  state.writable('').set('a', 2)
+  await state.remember()
+  await state.destroy()
+  state.writable('').set('b', 1)
+  await state.commit()
+  t.strictSame(world.calls, ['remove', 'create'])
+  t.strictSame(await world.stored(tokenOf(told)), { data: { b: 1 }, principal: null })
+  t.equal(told.length, 1)
+  t.equal(await world.count(), 1)
+})
+
+test('L15 destroy: gone already, and a server error drops what was set after it', async t => {
   const world = await openWorld()
   const token = await world.begin({ a: 1 })
-  const visit = await world.request(token)
-  await visit.state.destroy()
-  visit.state.writable('').set('b', 1)
+  const { state, told } = await world.request(token)
   await world.backend.remove(sha256(token))
-  await visit.state.commit()
-  await isGone(t, visit, world)
+  await state.destroy()
+  await state.login('bob')
+  await state.commit(true)
+  t.strictSame(told, [{ kind: 'delete' }])
   t.equal(await world.count(), 0)
 })
 

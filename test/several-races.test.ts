@@ -59,6 +59,33 @@ for (const [how, store] of [['memory', { type: 'memory' }], ['cookie', { type: '
   }
 }
 
+for (const [how, store] of [['memory', { type: 'memory' }], ['cookie', { type: 'cookie' }]] as const) {
+  test(`M6 ${how}: a logout logs the browser out, though another tab has logged in meanwhile`, async t => {
+    const { stage, visit, cookies, keep, jar } = await startBound(t, store)
+    const { finish } = await heldVisit(stage, cookies())
+    await visit(async session => { await session.login('alice'); return 'done' })
+    keep(await finish(async session => {
+      session.set('note', 'early')
+      await session.logout()
+    }))
+    t.strictSame([...jar], [])
+    t.strictSame((await visit(data)).json(), {})
+  })
+}
+
+test('M11 what is bound to a session that is gone can be logged out', async t => {
+  const { stage, cookies, keep, jar } = await startBound(t)
+  const { finish } = await heldVisit(stage, cookies())
+  await stage.app.sessions.destroyByUser('alice')
+  keep(await finish(async session => {
+    session.set('user', 'x')
+    await session.save()
+    await session.part('prefs').logout()
+    session.set('note', 'late')
+  }))
+  t.strictSame([...jar.keys()], ['__Host-auth'])
+})
+
 test('M11 a part that is saved alone knows what it is bound to', async t => {
   const clock = new TestClock()
   const sessions = { auth: {}, prefs: { fields: ['note'], bindTo: 'auth' } }

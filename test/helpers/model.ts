@@ -60,6 +60,7 @@ export class ModelRequest {
   #seen: ModelSession | undefined
   #writer = new SequentialWriter({})
   #doomed: number | null = null
+  #ends = false
   #rotates = false
   #touches = false
   #login: { principal: string, at: number } | null = null
@@ -102,6 +103,7 @@ export class ModelRequest {
         return
       case 'logout':
         this.#doomed ??= this.#id
+        this.#ends ||= this.#doomed !== null || this.#isGone
         return this.#see(null)
       case 'touch': this.#touches = true
         return
@@ -109,6 +111,7 @@ export class ModelRequest {
       case 'reload': {
         const id = this.#id ?? this.#doomed
         this.#doomed = null
+        this.#ends = false
         this.#see(this.#store.get(id) === undefined ? null : id)
         this.#isGone ||= id !== this.#id
       }
@@ -125,10 +128,10 @@ export class ModelRequest {
   }
 
   #carryOut (failed: boolean): void {
-    if (this.#doomed !== null) {
-      if (this.#store.get(this.#doomed) === undefined) return this.#leave()
-      this.#store.remove(this.#doomed)
+    if (this.#ends) {
+      if (this.#doomed !== null) this.#store.remove(this.#doomed)
       this.#doomed = null
+      this.#ends = this.#isGone = false
       this.told = 'forget'
     }
     if (this.#isGone) return
@@ -183,7 +186,6 @@ export class ModelRequest {
 
   #leave (): void {
     this.#isGone = true
-    this.#doomed = null
     this.#see(null)
   }
 
