@@ -78,7 +78,7 @@ export type Fate =
   | 'destroy'
 
 export interface Situation {
-  /** `destroy()` was called on what was a session. */
+  /** `destroy()` was called, and the browser has a cookie. */
   doomed: boolean
   /** There is a stored session, not doomed. */
   stored: boolean
@@ -114,7 +114,7 @@ export interface Job {
   /** Its batch is what is written, unless `failed`. */
   readonly copy: WorkingCopy
   readonly intents: Intents
-  /** What the fate is about; null for 'create', and for 'destroy' when it is known to be gone. */
+  /** What the fate is about; null for 'create', and for 'destroy' when there is none. */
   readonly stored: Stored | null
   /** The id of the session that this one is bound to. */
   readonly boundTo: string | null

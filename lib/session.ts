@@ -36,7 +36,7 @@ export class SessionState implements RequestSession, Bond {
   #origin: string | null = null
   /** A stored session that `destroy()` was called on, to be removed at commit. */
   #doomed: Stored | null = null
-  /** `destroy()` was called on what was a session: at commit the browser is logged out. */
+  /** `destroy()` was called, and the browser has a cookie: at commit it is logged out. */
   #isEnding = false
   #intents = noIntents
   /** The session was destroyed or rotated by another request: nothing is written any more. */
@@ -282,7 +282,7 @@ export class SessionState implements RequestSession, Bond {
   async destroy (): Promise<void> {
     await this.#ask(() => {
       this.#doomed ??= this.#stored
-      this.#isEnding ||= this.#doomed !== null || this.#gone
+      this.#isEnding ||= this.#doomed !== null || this.#gone || this.#exchange.tokens.length > 0
       this.#stored = null
       this.#intents = noIntents
       this.#copy = this.#copyOf({})

@@ -236,7 +236,26 @@ test('L4 logout() removes from the store, then expires the cookie', async t => {
     t.same(replayed.json(), {})
     t.same(setCookies(replayed), [])
     const again = await visit(cookie, session => session[verb]())
-    t.same(setCookies(again), [], 'a dead id is no news for the browser')
+    t.match(setCookies(again), [DELETED], 'who logs out is logged out, whatever the cookie was')
+  }
+})
+
+test('L4 logout() with a cookie that is no session: it is deleted, and no store is written', async t => {
+  const { visit, clock, calls } = await start(t)
+  const ended = cookieOf(await visit('', count))
+  await visit(ended, session => session.login('ada'))
+  const expired = cookieOf(await visit('', count))
+  clock.advance(1800)
+  for (const cookie of [ended, expired, '__Host-session=malformed']) {
+    calls()
+    const response = await visit(cookie, destroy)
+    t.equal(response.statusCode, 200)
+    t.match(setCookies(response), [DELETED])
+    t.same(calls(), cookie === '__Host-session=malformed' ? [] : ['read'])
+    const undone = await visit(cookie, async session => { await session.destroy(); await session.reload() })
+    t.same(setCookies(undone), [])
+    const anew = await visit(cookie, async session => { await session.destroy(); session.set('visits', 7) })
+    t.same((await visit(cookieOf(anew), read)).json(), { visits: 7 })
   }
 })
 

@@ -62,13 +62,18 @@ for (const [how, store] of [['memory', { type: 'memory' }], ['cookie', { type: '
 for (const [how, store] of [['memory', { type: 'memory' }], ['cookie', { type: 'cookie' }]] as const) {
   test(`M6 ${how}: a logout logs the browser out, though another tab has logged in meanwhile`, async t => {
     const { stage, visit, cookies, keep, jar } = await startBound(t, store)
-    const { finish } = await heldVisit(stage, cookies())
-    await visit(async session => { await session.login('alice'); return 'done' })
+    const login = () => visit(async session => { await session.login('alice'); return 'done' })
+    const before = cookies()
+    const { finish } = await heldVisit(stage, before)
+    await login()
     keep(await finish(async session => {
       session.set('note', 'early')
       await session.logout()
     }))
     t.strictSame([...jar], [])
+    await login()
+    keep(await stage.visit(before, async session => { await session.logout(); return 'done' }))
+    t.strictSame([...jar], [], 'nor when the logout was on its way')
     t.strictSame((await visit(data)).json(), {})
   })
 }

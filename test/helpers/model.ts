@@ -61,6 +61,7 @@ export class ModelRequest {
   #writer = new SequentialWriter({})
   #doomed: number | null = null
   #ends = false
+  readonly #cameWithCookie: boolean
   #rotates = false
   #touches = false
   #login: { principal: string, at: number } | null = null
@@ -72,6 +73,7 @@ export class ModelRequest {
 
   constructor (store: ModelStore, id: number | null) {
     this.#store = store
+    this.#cameWithCookie = id !== null
     this.#see(store.get(id) === undefined ? null : id)
   }
 
@@ -103,7 +105,7 @@ export class ModelRequest {
         return
       case 'logout':
         this.#doomed ??= this.#id
-        this.#ends ||= this.#doomed !== null || this.#isGone
+        this.#ends ||= this.#doomed !== null || this.#isGone || this.#cameWithCookie
         return this.#see(null)
       case 'touch': this.#touches = true
         return
