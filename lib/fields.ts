@@ -1,4 +1,4 @@
-import type { SessionStore } from '../types/store.js'
+import type { Codec } from './codec.js'
 import { OptionError } from './errors.js'
 
 /** Which fields a session of several owns. */
@@ -43,22 +43,15 @@ export function settleFields (fields: Readonly<Record<string, Fields>>): OwnerOf
   return field => owners.get(field) ?? owners.get(OTHER)!
 }
 
-/** A store whose records show no other fields than these, and lose the others at the next write. */
-export function onlyFields (store: SessionStore, owns: (field: string) => boolean): SessionStore {
-  const { index, tokenIsRecord } = store
+/** A codec whose sessions show no other fields than these, and lose the others at the next write. */
+export function onlyFields (codec: Codec, owns: (field: string) => boolean): Codec {
   return {
-    index,
-    tokenIsRecord,
-    ...store.refuse && { refuse: () => store.refuse!() },
-    create: draft => store.create(draft),
-    update: (...write) => store.update(...write),
-    touch: (...touch) => store.touch(...touch),
-    remove: (...removal) => store.remove(...removal),
-    async load (token, isAdmitted) {
-      const result = await store.load(token, isAdmitted)
-      if ('rejected' in result) return result
-      const own = Object.entries(result.record.data).filter(([field]) => owns(field))
-      return { ...result, record: { ...result.record, data: Object.fromEntries(own) } }
+    ...codec,
+    decode (value) {
+      const content = codec.decode(value)
+      if (content === null) return null
+      const own = Object.entries(content.data).filter(([field]) => owns(field))
+      return { ...content, data: Object.fromEntries(own) }
     }
   }
 }

@@ -51,10 +51,11 @@ export async function hostSession (
   table: StoreTable, connections: Connections
 ): Promise<HostedSession> {
   const { options, bindTo } = part
-  const { name, clock, codec, regenerate, rememberFor, storeTimeout, maxPerUser, onMaxPerUser } = options
+  const { name, clock, regenerate, rememberFor, storeTimeout, maxPerUser, onMaxPerUser } = options
   const cookie = new SessionCookie(options, fastify.serializeCookie, fastify.log)
-  const hosted = await hostStore(fastify, part, table, connections)
-  const store = ownerOf === null ? hosted.store : onlyFields(hosted.store, field => ownerOf(field) === name)
+  const codec = ownerOf === null ? options.codec : onlyFields(options.codec, field => ownerOf(field) === name)
+  const hosted = await hostStore(fastify, { ...part, options: { ...options, codec } }, table, connections)
+  const { store } = hosted
   const limit = maxPerUser === undefined
     ? undefined
     : createUserLimit(store.index!, { name, max: maxPerUser, whenFull: onMaxPerUser })

@@ -1,8 +1,10 @@
 import { inspect } from 'node:util'
+import { Type } from '@sinclair/typebox'
 import type { LightMyRequestResponse } from 'fastify'
 import { test } from 'tap'
 import type { Session, SessionOptions } from '../lib/index.js'
 import type { SessionBackend } from '../types/store.js'
+import { sha256 } from '../lib/id.js'
 import { createClient } from '../lib/testing/client.js'
 import { TestClock } from '../lib/testing/clock.js'
 import { memoryStore } from '../stores/memory.js'
@@ -173,6 +175,36 @@ test('M3 a foreign field in a record is ignored, and gone after the next write',
     session.set('y', 'changed')
   })
   t.strictSame(JSON.parse(values[0]).data, { y: 'changed' })
+})
+
+test('M3 a foreign field in a record or a cookie is dropped before the schema is asked', async t => {
+  const clock = new TestClock()
+  const secret = 's'.repeat(32)
+  const schema = Type.Object({ y: Type.String() }, { additionalProperties: false })
+  for (const store of [{ type: 'custom', backend: await memoryBackend(clock) }, { type: 'cookie' }]) {
+    const before = await startVisits(t, { clock, secret, sessions: { a: { store }, b: { fields: [] } } })
+    const after = await startVisits(t, { clock, secret, sessions: { a: { store, schema }, b: { fields: ['x'] } } })
+    const [cookie] = setCookies(await before(async session => {
+      await session.login('ada')
+      Object.assign(session, { x: 'foreign', y: 'own' })
+    }))[0].split(';')
+    await inject(after, cookie, async session => {
+      await session.load()
+      t.strictSame([session.data(), session.principal], [{ y: 'own' }, 'ada'], store.type)
+      session.set('y', 'changed')
+    })
+  }
+})
+
+test('M3 a record of one of several that cannot be read is no session', async t => {
+  const { visit, backends: { auth } } = await startThree(t)
+  const [, id] = setCookies(await visit(fill))[0].split(/[=;]/)
+  const { version, ...record } = (await auth.read(sha256(id)))!
+  const index = { principal: null, createdAt: 0, expiresAt: record.expiresAt }
+  t.equal(await auth.update(sha256(id), { ...record, version: 'other', value: '{' }, index, version), 'ok')
+  const corrupt = watch(t, 'corrupt')
+  await visit(async session => t.strictSame(await dataOf(session), { token: 't1', cart: ['apple'] }))
+  t.strictSame(corrupt.map(({ session }) => session), ['auth'])
 })
 
 /** A visit with this Cookie header in place of the client's. */
