@@ -62,6 +62,8 @@ export function defineSessions<const S extends Record<string, PartOptions>> (ses
 /** One session of those that a registration keeps. */
 export interface PartSettings {
   readonly options: CheckedOptions
+  /** How errors name the session. */
+  readonly label: string
   /** As `StoreContext.namespace`. */
   readonly namespace: string
   /** The name of the session that this one belongs to. */
@@ -84,7 +86,7 @@ type Received = Record<string, unknown>
 export function checkSessions (received: unknown): SessionParts {
   const options = checkSessionOptions(received)
   if (options.sessions === undefined) {
-    return { parts: [{ options, namespace: '', bindTo: undefined }], ownerOf: () => options.name }
+    return { parts: [{ options, label: 'session', namespace: '', bindTo: undefined }], ownerOf: () => options.name }
   }
   const { sessions, ...common } = received as Received
   if ('name' in common) throw new OptionError('session option name has no meaning beside sessions, whose keys are names')
@@ -111,7 +113,7 @@ function checkPart (name: string, common: Received, received: Received) {
   }
   const cookie = { ...common.cookie as object, ...own.cookie as object }
   const options = checkSessionOptions({ ...common, ...own, cookie, name }, label)
-  return { part, settings: { options, namespace: name, bindTo: part.bindTo } }
+  return { part, settings: { options, label, namespace: name, bindTo: part.bindTo } }
 }
 
 function assertCookiesDiffer (parts: readonly PartSettings[]): void {

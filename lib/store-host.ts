@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { SessionBackend, SessionStore } from '../types/store.js'
 import type { OpenedStore, StoreContext, StorePlugin } from './define-store.js'
 import type { Sweeper } from './sweeper.js'
-import type { CheckedOptions, StoreByName } from './session-options.js'
+import type { StoreByName } from './session-options.js'
 import type { PartSettings } from './session-parts.js'
 import { cookieName } from './cookie.js'
 import { isStorePlugin } from './define-store.js'
@@ -33,16 +33,17 @@ export type Connections = Map<string, Resource<unknown>>
 
 /** Registers the configured store inside the session plugin, and makes of it what the core talks to. */
 export async function hostStore (
-  fastify: FastifyInstance, { options, namespace }: PartSettings, table: StoreTable, connections: Connections
+  fastify: FastifyInstance, part: PartSettings, table: StoreTable, connections: Connections
 ): Promise<HostedStore> {
-  const plugin = isStorePlugin(options.store) ? options.store : await storeByName(options.store, table)
+  const { options, label } = part
+  const plugin = isStorePlugin(options.store) ? options.store : await storeByName(options.store, table, label)
   const commits = new InFlight()
   let sweeper: Sweeper | undefined
   let store: SessionStore | undefined
   let type = ''
 
   await fastify.register(plugin, {
-    context: createContext(fastify, options, namespace, connections),
+    context: createContext(fastify, part, connections),
     async drained () {
       await sweeper?.stop()
       await commits.over()
@@ -52,13 +53,14 @@ export async function hostStore (
       store = 'store' in opened ? opened.store : hostBackend(opened.backend)
     }
   })
-  if (store === undefined) throw new OptionError('session option store must be made with defineStore')
+  if (store === undefined) throw new OptionError(`${label} option store must be made with defineStore`)
   if (options.renewInterval !== null && store.tokenIsRecord) {
-    throw new OptionError(`session option renewInterval must be null for the ${type} store, ` +
+    throw new OptionError(`${label} option renewInterval must be null for the ${type} store, ` +
       'whose cookie is new with each write')
   }
   if (options.maxPerUser !== undefined && store.index?.keysOf === undefined) {
-    throw new OptionError(`session option maxPerUser needs a store that lists the sessions of a user; ${type} does not`)
+    throw new OptionError(`${label} option maxPerUser needs a store that lists the sessions of a user; ` +
+      `${type} does not`)
   }
 
   function hostBackend (backend: SessionBackend): SessionStore {
@@ -90,7 +92,7 @@ export async function hostStore (
 }
 
 function createContext (
-  fastify: FastifyInstance, options: CheckedOptions, namespace: string, connections: Connections
+  fastify: FastifyInstance, { options, label, namespace }: PartSettings, connections: Connections
 ): StoreContext {
   const { name, clock, secrets } = options
   return {
@@ -109,7 +111,7 @@ function createContext (
       return resource
     },
     sealedRecords () {
-      if (secrets === null) throw new OptionError('session option secret must be set: it seals the cookie')
+      if (secrets === null) throw new OptionError(`${label} option secret must be set: it seals the cookie`)
       const sealer = createSealer(secrets, 'cookie', name)
       const records = createRecords(options, null)
       return createSealedRecords(records, sealer, name, cookieName(options.cookie, name))
@@ -117,12 +119,14 @@ function createContext (
   }
 }
 
-async function storeByName ({ type, ...options }: StoreByName, table: StoreTable): Promise<StorePlugin> {
+async function storeByName (
+  { type, ...options }: StoreByName, table: StoreTable, label: string
+): Promise<StorePlugin> {
   if (Object.hasOwn(table, type)) {
     const factory = await table[type]()
     return factory(options as never)
   }
   const near = nearest(type, Object.keys(table))
-  throw new OptionError(`session option store.type ${show(type)} is unknown; there are ` +
+  throw new OptionError(`${label} option store.type ${show(type)} is unknown; there are ` +
     Object.keys(table).join(', ') + (near === undefined ? '' : `; did you mean '${near}'?`))
 }

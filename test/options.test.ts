@@ -239,6 +239,25 @@ test('F2 a store that does not give itself up is an error', async t => {
     wrong('session option store must be made with defineStore'))
 })
 
+test('F2 an error of a store names the session that it is about', async t => {
+  const { read, create, update, touch, remove } = await memoryBackend()
+  const plain = { type: 'custom', backend: { read, create, update, touch, remove } }
+  const impostor = Object.assign(async () => {}, { [Symbol.for('fastify-sessions.store')]: 'impostor' })
+  const cases: Array<[object, string]> = [
+    [{ maxPerUser: 1, store: plain }, 'maxPerUser needs a store that lists the sessions of a user; custom does not'],
+    [{ renewInterval: 100, secret: 's'.repeat(32), store: { type: 'cookie' } },
+      'renewInterval must be null for the cookie store, whose cookie is new with each write'],
+    [{ store: { type: 'cookie' } }, 'secret must be set: it seals the cookie'],
+    [{ store: impostor }, 'store must be made with defineStore']
+  ]
+  for (const [cart, message] of cases) {
+    await t.rejects(boot({ sessions: { auth: {}, cart: { ...cart, fields: ['items'] } } }),
+      wrong(`session 'cart' option ${message}`))
+  }
+  await t.rejects(boot({ sessions: { auth: {}, cart: { store: { type: 'nowhere' }, fields: ['items'] } } }),
+    { message: /^session 'cart' option store.type 'nowhere' is unknown/ })
+})
+
 test('F2 a store is chosen by data or by value, and the options stay as they are', async t => {
   const store = Object.freeze({ type: 'memory', maxEntries: 5 })
   const options = Object.freeze({ store, cookie: Object.freeze({ path: '/' }) })
