@@ -230,7 +230,8 @@ async function rotate (job: Job, stored: Stored): Promise<Outcome> {
     if (!outcome.gone) report(job, 'rotated', created!.handle)
     return outcome
   } catch (error) {
-    // The response is an error without a cookie: the browser goes on with the old id.
+    // The response is an error without a cookie: the browser goes on with the old id. Where the old record is
+    // missing after a failed removal, that may have been a logout, and completing the rotation would undo it.
     if (created !== undefined) await store.remove(created).catch(() => {})
     throw error
   }

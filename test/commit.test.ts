@@ -93,8 +93,11 @@ async function openWorld (
       case 'silence after all': return call().then(() => new Promise(() => {}))
       default: {
         meddling = true
-        await next.fault()
-        meddling = false
+        try {
+          await next.fault()
+        } finally {
+          meddling = false
+        }
         return call()
       }
     }
@@ -654,16 +657,23 @@ test('L2 rotate: the store fails for good between the steps; the old id works wh
 })
 
 test('L5 rotate: the old record was removed though that was given up; nobody is brought back', async t => {
-  const world = await openWorld({}, impatient)
-  const token = await world.begin({ a: 1 })
-  const visit = await world.request(token)
-  await visit.state.login('ada')
-  world.fault('remove', 'silence after all')
-  await t.rejects(visit.state.commit(), storeFails)
-  t.equal(await world.count(), 0)
-  await t.rejects(visit.state.commit(), isLost)
-  await isGone(t, visit, world)
-  t.equal(await world.count(), 0)
+  const loggedOut = (world: World, token: string) => async () => {
+    await world.backend.remove(sha256(token))
+    throw new Error('broken')
+  }
+  for (const faultOf of [() => 'silence after all' as const, loggedOut]) {
+    const world = await openWorld({}, impatient)
+    const token = await world.begin({ a: 1 })
+    const visit = await world.request(token)
+    await visit.state.login('ada')
+    world.fault('remove', faultOf(world, token))
+    await t.rejects(visit.state.commit(), storeFails, 'nobody can tell whose removal it was')
+    t.strictSame(visit.told, [])
+    t.equal(await world.count(), 0)
+    await t.rejects(visit.state.commit(), isLost)
+    await isGone(t, visit, world)
+    t.equal(await world.count(), 0)
+  }
 })
 
 test('rotate: it gives up when conflicts do not end', async t => {
