@@ -45,6 +45,18 @@ export class Resource<T> {
     return this.#opened
   }
 
+  /**
+   * Closes what `get()` gave, which is of no use any more, so that the next `get()` opens again. Nothing
+   * happens when that is done already.
+   *
+   * @param opened what `get()` returned, the promise itself
+   */
+  renew (opened: Promise<T>): void {
+    if (this.#closed || this.#opened !== opened) return
+    this.#opened = undefined
+    opened.then(this.#close).catch(() => {})
+  }
+
   /** One more user, whose `close()` is awaited before the resource is really closed. */
   share (): this {
     this.#users++

@@ -31,8 +31,8 @@ export interface IndexedCollection {
 }
 
 export interface Connection {
-  /** Resolves when the indexes are there. */
-  collection (): Promise<MongoCollection>
+  /** Calls when the indexes are there. */
+  use<T> (call: (collection: MongoCollection) => Promise<T>): Promise<T>
   ping (): Promise<void>
   /** Absent where the client is borrowed. */
   close?: () => Promise<void>
@@ -81,8 +81,7 @@ export async function connectMongodb (settings: Settings, context: StoreContext)
   const client = await clientOf(settings, context)
   let indexed: Promise<void> | undefined
 
-  async function collection () {
-    const database = (await client.get()).db(settings.database)
+  async function indexedIn (database: MongoDatabase) {
     const opened = database.collection(settings.collection, strict)
     if (settings.createIndexes) {
       indexed ??= ensureSessionIndexes(opened).catch(error => { indexed = undefined; throw error })
@@ -91,22 +90,27 @@ export async function connectMongodb (settings: Settings, context: StoreContext)
     return opened
   }
 
-  async function ping () {
-    await (await client.get()).db(settings.database).command({ ping: 1 })
+  return {
+    use: call => client.use(async own => call(await indexedIn(own.db(settings.database)))),
+    ping: () => client.use(async own => { await own.db(settings.database).command({ ping: 1 }) }),
+    close: client.close
   }
-
-  return { collection, ping, close: client.close }
 }
 
-async function clientOf ({ url, client }: Settings, context: StoreContext) {
+interface Client {
+  use<T> (call: (client: MongoClientLike) => Promise<T>): Promise<T>
+  close?: () => Promise<void>
+}
+
+async function clientOf ({ url, client }: Settings, context: StoreContext): Promise<Client> {
   if ((url === undefined) === (client === undefined)) {
     throw new OptionError('mongodb store takes one of the options url and client, received ' +
       (url === undefined ? 'none' : 'both'))
   }
-  if (url === undefined) return { get: async () => client! }
+  if (url === undefined) return { use: call => call(client!) }
 
   const { MongoClient } = await importDriver('mongodb', 'mongodb', () => import('mongodb'))
-  const opened = context.connect('mongodb', { url }, open, own => own.close())
+  const connection = context.connect('mongodb', { url }, open, own => own.close())
 
   async function open () {
     const own = new MongoClient(url!, unlessGiven(url!))
@@ -118,7 +122,22 @@ async function clientOf ({ url, client }: Settings, context: StoreContext) {
     }
   }
 
-  return { get: (): Promise<MongoClientLike> => opened.get(), close: () => opened.close() }
+  /**
+   * A client that finds no server may never find one again: where the server does not stream its heartbeats,
+   * the monitor waits without limit when it has asked on a connection that the server was just closing (seen
+   * with 6.22 and 7.9). So another client takes its place.
+   */
+  async function use<T> (call: (client: MongoClientLike) => Promise<T>) {
+    const opened = connection.get()
+    try {
+      return await call(await opened)
+    } catch (error) {
+      if ((error as Error).name === 'MongoServerSelectionError') connection.renew(opened)
+      throw error
+    }
+  }
+
+  return { use, close: () => connection.close() }
 }
 
 /** For the driver, options come before what the URL says. */

@@ -57,12 +57,12 @@ export const mongodbStore = defineStore({
   }
 })
 
-function mongodbBackend ({ collection, ping, close }: Connection, context: StoreContext): SessionBackend {
+function mongodbBackend ({ use, ping, close }: Connection, context: StoreContext): SessionBackend {
   const { namespace, clock } = context
   const start = namespace && `${namespace}:`
 
   async function find (key: string) {
-    return await (await collection()).findOne(live(key)) as SessionDocument | null
+    return await use(sessions => sessions.findOne(live(key))) as SessionDocument | null
   }
 
   async function whyNot (key: string): Promise<WriteResult> {
@@ -90,41 +90,40 @@ function mongodbBackend ({ collection, ping, close }: Connection, context: Store
     async create (key, record, index) {
       const _id = start + key
       const fields = fieldsOf(record, index)
-      const sessions = await collection()
       try {
-        await sessions.insertOne({ _id, namespace, ...fields })
+        await use(sessions => sessions.insertOne({ _id, namespace, ...fields }))
         return true
       } catch (error) {
         if ((error as { code?: unknown }).code !== 11000) throw error
         // The key is taken; an expired session makes room.
-        const { matchedCount } = await sessions
-          .updateOne({ _id, expiresAt: { $lte: now() } }, { $set: fields })
+        const expired = { _id, expiresAt: { $lte: now() } }
+        const { matchedCount } = await use(sessions => sessions.updateOne(expired, { $set: fields }))
         return matchedCount > 0
       }
     },
 
     async update (key, record, index, ifVersion) {
       const fields = fieldsOf(record, index)
-      const { matchedCount } = await (await collection())
-        .updateOne({ ...live(key), version: ifVersion }, { $set: fields })
+      const current = { ...live(key), version: ifVersion }
+      const { matchedCount } = await use(sessions => sessions.updateOne(current, { $set: fields }))
       return matchedCount > 0 ? 'ok' : whyNot(key)
     },
 
     async touch (key, expiresAt) {
-      const { matchedCount } = await (await collection())
-        .updateOne(live(key), { $set: { expiresAt: new Date(expiresAt) } })
+      const change = { $set: { expiresAt: new Date(expiresAt) } }
+      const { matchedCount } = await use(sessions => sessions.updateOne(live(key), change))
       return matchedCount > 0
     },
 
     async remove (key, ifVersion) {
       const condition = ifVersion === undefined ? {} : { version: ifVersion }
-      const { deletedCount } = await (await collection()).deleteOne({ ...live(key), ...condition })
+      const { deletedCount } = await use(sessions => sessions.deleteOne({ ...live(key), ...condition }))
       if (deletedCount > 0) return 'ok'
       return ifVersion === undefined ? 'missing' : whyNot(key)
     },
 
     async * keysOf (principal) {
-      for await (const found of (await collection()).find(liveOf(principal))) {
+      for await (const found of await use(async sessions => sessions.find(liveOf(principal)))) {
         const { _id, createdAt, ...fields } = found as SessionDocument
         const record = recordOf(fields)
         const { expiresAt } = record
@@ -133,13 +132,13 @@ function mongodbBackend ({ collection, ping, close }: Connection, context: Store
     },
 
     async removeAllOf (principal, except = '') {
-      const { deletedCount } = await (await collection())
-        .deleteMany({ ...liveOf(principal), _id: { $ne: start + except } })
+      const others = { ...liveOf(principal), _id: { $ne: start + except } }
+      const { deletedCount } = await use(sessions => sessions.deleteMany(others))
       return deletedCount
     },
 
     async count () {
-      return await (await collection()).countDocuments({ namespace, expiresAt: { $gt: now() } })
+      return await use(sessions => sessions.countDocuments({ namespace, expiresAt: { $gt: now() } }))
     },
 
     ping,

@@ -78,6 +78,32 @@ test('a resource that is closed while it opens is closed when it is open, and no
   }
 })
 
+test('a resource that is of no use any more is closed, once, and the next caller opens another', async t => {
+  const { log, resource } = holder()
+  const opened = resource.get()
+  const first = await opened
+  resource.renew(opened)
+  resource.renew(opened)
+  const [second] = await Promise.all([resource.get(), resource.get()])
+  t.not(second, first)
+  t.strictSame(log, ['open', 'open', 'close'])
+  resource.renew(opened)
+  const last = resource.get()
+  t.equal(await last, second, 'that was about the first one')
+  await resource.close()
+  resource.renew(last)
+  await last
+  t.strictSame(log, ['open', 'open', 'close', 'close'])
+})
+
+test('a resource that cannot be closed in good order is another one all the same', async t => {
+  const resource = new Resource(async () => ({}), async () => { throw new Error('it hangs') })
+  const opened = resource.get()
+  const first = await opened
+  resource.renew(opened)
+  t.not(await resource.get(), first)
+})
+
 test('options are of one connection when they say the same, and what says nothing is itself', async t => {
   const agent = new Map()
   const retry = () => 1

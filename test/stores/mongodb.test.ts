@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { setImmediate } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { MongoClient } from 'mongodb'
 import type { MongoClientOptions } from 'mongodb'
@@ -228,6 +230,21 @@ test('a server', { skip: noMongodb }, async t => {
     }
   })
 
+  await t.test('a client that cannot find its server any more is replaced', { skip: !engine.control }, async t => {
+    const clients = clientsOf(t)
+    const backend = await open(t, { url: `${url}/${newDatabase()}?serverSelectionTimeoutMS=300` })
+    t.equal(await backend.read(newKey()), null)
+    await askInVain(clients[0])
+    await engine.control!.pause()
+    const sent = once(clients[0], 'connectionCheckedOut')
+    const interrupted = t.rejects(backend.read(newKey()), { name: 'MongoServerSelectionError' })
+    await sent.then(() => setImmediate())
+    await engine.control!.kill()
+    await interrupted
+    await engine.control!.start()
+    t.equal(await backend.read(newKey()), null)
+  })
+
   await t.test('indexes that could not be created are tried again', { skip: !engine.control }, async t => {
     const client = await connect(t, url, { ...impatient, serverSelectionTimeoutMS: 300 })
     const database = newDatabase()
@@ -252,6 +269,41 @@ function tolerant (t: Test) {
 
 function suiteEngine ({ control }: Engine): SuiteEngine | undefined {
   return control && { ...control, stop: control.kill }
+}
+
+/** The clients that connect from now on. */
+function clientsOf (t: Test): MongoClient[] {
+  const clients: MongoClient[] = []
+  const connect = MongoClient.prototype.connect
+  MongoClient.prototype.connect = function (this: MongoClient) {
+    clients.push(this)
+    return connect.call(this)
+  }
+  t.teardown(() => { MongoClient.prototype.connect = connect })
+  return clients
+}
+
+/**
+ * Lets the driver ask for a heartbeat on a socket that does what Node's do when the other end has just closed
+ * them: it takes nothing, and never drains.
+ */
+async function askInVain (client: MongoClient): Promise<void> {
+  const { topology } = client as unknown as Driver
+  for (const { monitor } of topology.s.servers.values()) {
+    monitor.connection.socket.write = () => false
+    const asked = once(client, 'serverHeartbeatStarted')
+    monitor.requestCheck()
+    await asked
+  }
+}
+
+interface Driver {
+  topology: { s: { servers: Map<string, { monitor: Monitor }> } }
+}
+
+interface Monitor {
+  connection: { socket: { write (): boolean } }
+  requestCheck (): void
 }
 
 async function connect (t: Test, url: string, options: MongoClientOptions = {}) {
