@@ -24,6 +24,12 @@ export interface UserLimitSettings {
   readonly whenFull: 'evict' | 'refuse'
 }
 
+/**
+ * So many sessions end at once. A user has far more of them than he may where the limit is new, and a driver
+ * has a few connections for all.
+ */
+const AT_ONCE = 20
+
 type Place = Pick<IndexedKey, 'key' | 'createdAt'>
 
 /**
@@ -52,7 +58,10 @@ export function createUserLimit (index: SessionIndex, settings: UserLimitSetting
       if (others.length < max) return
       if (whenFull === 'refuse') throw new TooManyError()
       const surplus = [...others, own].sort(byAge).slice(0, -max)
-      await Promise.all(surplus.filter(place => place !== own).map(({ key }) => end(key, log)))
+      const ended = surplus.filter(place => place !== own)
+      for (let first = 0; first < ended.length; first += AT_ONCE) {
+        await Promise.all(ended.slice(first, first + AT_ONCE).map(({ key }) => end(key, log)))
+      }
       if (surplus.includes(own)) throw new GoneError()
     }
   }

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
+import { setImmediate } from 'node:timers/promises'
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
@@ -237,6 +238,27 @@ test('U4 all processes order sessions alike, whatever order an index has', async
       t.strictSame(ended.sort(), ['b', 'd'].filter(key => key !== own.key), 'but its own, which is not there to stay')
     }
   }
+})
+
+test('U4 where the limit is new, the many sessions of before end a few at a time', async t => {
+  const listed = Array.from({ length: 1000 }, (_, n) => ({ key: `key${n}`, createdAt: n, expiresAt: 5000 }))
+  const ended: string[] = []
+  let running = 0
+  let most = 0
+  const limit = createUserLimit({
+    keysOf: async () => listed,
+    async remove (key) {
+      most = Math.max(most, ++running)
+      await setImmediate()
+      running--
+      ended.push(key)
+      return true
+    },
+    sweep: async () => 0
+  }, { name: 'session', max: 2, whenFull: 'evict' })
+  await limit.admit('ada', listed[999], null, silent)
+  t.strictSame(ended, listed.slice(0, 998).map(({ key }) => key), 'the oldest first')
+  t.ok(most > 1 && most <= 20, `${most} at once`)
 })
 
 test('U4 a login that is itself the oldest has failed, and leaves nothing', async t => {
