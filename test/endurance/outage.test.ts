@@ -60,8 +60,7 @@ const cases: Record<string, Case> = {
     skip: noMongodb || onlyLong,
     start: startMongodb,
     store: url => mongodbStore({ url, database: 'outage' }),
-    // Its driver looks for the server in its own time.
-    late: 5
+    late: 1
   },
   'elasticsearch (a fake)': {
     skip: onlyLong,
