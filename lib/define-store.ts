@@ -1,18 +1,18 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import type { Static, TObject } from '@sinclair/typebox'
 import type { SealedRecords, SessionBackend, SessionStore } from '../types/store.js'
-import type { Clock } from './clock.js'
+import type { Clock } from './base/clock.js'
 import { DriverError, driverCause } from './errors.js'
-import { checkOptions } from './options.js'
-import type { Resource } from './resource.js'
-import { withinTime } from './time-limit.js'
+import { checkOptions } from './base/options.js'
+import type { Resource } from './base/resource.js'
+import { withinTime } from './base/time-limit.js'
 
-export { principalHash } from './id.js'
-export { Place } from './line.js'
-export { Live, refuseBeside, refuseBoth } from './options.js'
-export { withinTime } from './time-limit.js'
-export { inTurn } from './turns.js'
-export type { InTurn } from './turns.js'
+export { principalHash } from './base/id.js'
+export { Place } from './base/line.js'
+export { Live, refuseBeside, refuseBoth } from './base/options.js'
+export { withinTime } from './base/time-limit.js'
+export { inTurn } from './base/turns.js'
+export type { InTurn } from './base/turns.js'
 
 /** Seconds that closing a store may take. */
 const CLOSE_LIMIT = 5

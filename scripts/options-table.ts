@@ -2,7 +2,7 @@
 import type { TObject, TSchema } from '@sinclair/typebox'
 import { Kind } from '@sinclair/typebox'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { sessionSchema } from '../lib/session-options.js'
+import { sessionSchema } from '../lib/config/session-options.js'
 
 /** The options of a schema as rows of a table; nested ones follow with their path. */
 export function optionsTable (schema: TObject): string {

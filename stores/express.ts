@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { defineStore, Live } from '../lib/define-store.js'
-import type { Clock } from '../lib/clock.js'
+import type { Clock } from '../lib/base/clock.js'
 import type { Instant, RecordIndex, SessionBackend, StoredRecord, WriteResult } from '../types/store.js'
 import { ask, isExpressStore, turnsOf } from './express-calls.js'
 import type { ExpressStore } from './express-calls.js'

@@ -1,7 +1,7 @@
 import type { Session, SessionData, SessionMembers } from '../lib/index.js'
 import { inspect } from 'node:util'
 import { test } from 'tap'
-import { jsonCodec } from '../lib/codec.js'
+import { jsonCodec } from '../lib/records/codec.js'
 import { TestClock } from '../lib/testing/clock.js'
 import { counting, memoryBackend } from './helpers/backends.js'
 import { startVisits } from './helpers/visits.js'

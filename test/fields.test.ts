@@ -1,7 +1,7 @@
 import { test } from 'tap'
-import type { Fields } from '../lib/fields.js'
-import { settleFields } from '../lib/fields.js'
-import { checkSessions, defineSessions } from '../lib/session-parts.js'
+import type { Fields } from '../lib/session/fields.js'
+import { settleFields } from '../lib/session/fields.js'
+import { checkSessions, defineSessions } from '../lib/config/session-parts.js'
 
 /** Who owns a, b, c and a field that nobody names, in whatever order the sessions are configured. */
 function owners (fields: Record<string, Fields>): string {

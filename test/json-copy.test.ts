@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import assert from 'node:assert/strict'
 import { test } from 'tap'
-import { jsonCopy, jsonEqual } from '../lib/json-copy.js'
+import { jsonCopy, jsonEqual } from '../lib/base/json-copy.js'
 
 const rare = fc.constantFrom<unknown>(
   undefined, NaN, -0, Infinity, new Date(0), new Date(NaN), () => 1, Symbol('s'),

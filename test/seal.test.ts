@@ -1,6 +1,6 @@
 import { createCipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { test } from 'tap'
-import { createSealer, extendedNonceCipher } from '../lib/seal.js'
+import { createSealer, extendedNonceCipher } from '../lib/records/seal.js'
 
 const [first, second, third] = ['first', 'second', 'third'].map(word => `${word} secret of thirty-two bytes or more`)
 const plain = Buffer.from('{"user":"ada"}')

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { test } from 'tap'
-import type { TimeLimit } from '../lib/time-limit.js'
-import { createTimeLimit, withinTime } from '../lib/time-limit.js'
+import type { TimeLimit } from '../lib/base/time-limit.js'
+import { createTimeLimit, withinTime } from '../lib/base/time-limit.js'
 
 const never = () => new Promise<never>(() => {})
 
@@ -93,7 +93,7 @@ test('there is one timer, even when another call begins while one is told that i
 /** Fails after a while when the program does not end by itself. */
 function run (program: string): string {
   const root = join(import.meta.dirname, '..')
-  const source = `import { createTimeLimit } from './lib/time-limit.js'\n${program}`
+  const source = `import { createTimeLimit } from './lib/base/time-limit.js'\n${program}`
   const args = ['--import', './scripts/typescript.js', '--input-type=module', '-e', source]
   return execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8', timeout: 30_000 })
 }

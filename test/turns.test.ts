@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { inTurn } from '../lib/turns.js'
+import { inTurn } from '../lib/base/turns.js'
 import { signal } from './helpers/pause.js'
 
 test('works of one name run one after another, in the order of the calls, failures or not', async t => {

@@ -8,7 +8,7 @@ import type { Session, SessionBackend, SessionOptions, SessionStore, UserSession
 import { test } from 'tap'
 import { defineStore, requireFresh } from '../lib/index.js'
 import { TestClock } from '../lib/testing/clock.js'
-import { createUserLimit } from '../lib/user-limit.js'
+import { createUserLimit } from '../lib/session/user-limit.js'
 import { Type } from '@sinclair/typebox'
 import { startApp } from './helpers/app.js'
 import { gated, memoryBackend } from './helpers/backends.js'

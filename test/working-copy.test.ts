@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { test } from 'tap'
-import type { Data } from '../lib/working-copy.js'
-import { WorkingCopy } from '../lib/working-copy.js'
+import type { Data } from '../lib/session/working-copy.js'
+import { WorkingCopy } from '../lib/session/working-copy.js'
 import { SequentialWriter } from './helpers/sequential.js'
 
 const increment = (n: unknown) => Number(n ?? 0) + 1

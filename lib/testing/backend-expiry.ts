@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { NEVER } from '../clock.js'
+import { NEVER } from '../base/clock.js'
 import type { Check } from './backend-lab.js'
 import { dueAt, newKey, newKeys } from './backend-lab.js'
 

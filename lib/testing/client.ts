@@ -2,8 +2,8 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import type { CookieJar } from 'tough-cookie'
 import type { Session, SessionData } from '../../types/session.js'
 import type { Instant } from '../../types/store.js'
-import type { OpenOutside, OutsideSession } from '../outside.js'
-import { kOutside } from '../outside.js'
+import type { OpenOutside, OutsideSession } from '../cookie/outside.js'
+import { kOutside } from '../cookie/outside.js'
 
 export interface ClientOptions {
   /**

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import type { Clock } from '../base/clock.js'
 
 /** A clock that stands still until the test moves it. Starts at the system's time unless told otherwise. */
 export class TestClock implements Clock {

@@ -1,9 +1,9 @@
 import Fastify from 'fastify'
-import type { Clock } from '../clock.js'
-import { systemClock } from '../clock.js'
+import type { Clock } from '../base/clock.js'
+import { systemClock } from '../base/clock.js'
 import type { OpenedStore, StoreContext, StoreLog, StorePlugin } from '../define-store.js'
 import type { SessionBackend } from '../../types/store.js'
-import { Resource } from '../resource.js'
+import { Resource } from '../base/resource.js'
 
 export interface OpenBackendOptions {
   clock?: Clock

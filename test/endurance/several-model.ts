@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Clock } from '../../lib/clock.js'
+import type { Clock } from '../../lib/base/clock.js'
 
 /** Four sessions in one application: their fields, and their idle timeouts in seconds. */
 export const parts = {

@@ -1,4 +1,4 @@
-import type { Clock } from '../../lib/clock.js'
+import type { Clock } from '../../lib/base/clock.js'
 import type { SessionBackend } from '../../types/store.js'
 import { memoryStore } from '../../stores/memory.js'
 import { openBackend } from '../../lib/testing/open-store.js'

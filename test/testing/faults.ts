@@ -1,5 +1,5 @@
 import type { BackendSuite } from '../../lib/testing/backend-suite.js'
-import { systemClock } from '../../lib/clock.js'
+import { systemClock } from '../../lib/base/clock.js'
 import type { IndexedKey, RecordIndex, StoredRecord } from '../../types/store.js'
 import { atWholeSeconds, expiring, limitedTo, overwrite, overNetwork } from './store-with.js'
 import type { Fault, Whole } from './store-with.js'

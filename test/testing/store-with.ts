@@ -2,7 +2,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { RecordIndex, SessionBackend, StoredRecord } from '../../types/store.js'
 import type { StorePlugin, StoreRegistration } from '../../lib/define-store.js'
-import type { Clock } from '../../lib/clock.js'
+import type { Clock } from '../../lib/base/clock.js'
 import { openBackend } from '../../lib/testing/open-store.js'
 import { memoryStore } from '../../stores/memory.js'
 
