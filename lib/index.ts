@@ -1,12 +1,12 @@
 import type {} from '@fastify/cookie'
 import type { Session } from '../types/session.js'
 import type { Sessions } from '../types/users.js'
-import type { StoreByName } from './config/session-options.js'
 import type { SessionRouteConfig } from './config/route-config.js'
-import type { PartOptions } from './config/session-parts.js'
-import type { StorePlugin } from './define-store.js'
-import type { CookieOptions } from './cookie/cookie-schema.js'
+import type { StoreByName } from './config/session-options.js'
 import type { SessionFields } from './config/session-options.js'
+import type { PartOptions } from './config/session-parts.js'
+import type { CookieOptions } from './cookie/cookie-schema.js'
+import type { StorePlugin } from './define-store.js'
 import { createSessionPlugin } from './plugin.js'
 
 declare module 'fastify' {

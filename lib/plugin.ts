@@ -2,24 +2,24 @@ import type {
   FastifyContextConfig, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest,
   HookHandlerDoneFunction, RouteOptions
 } from 'fastify'
+import fp from 'fastify-plugin'
 import type { Session } from '../types/session.js'
 import type { Sessions, UserSessions } from '../types/users.js'
-import type { Part } from './session/group.js'
-import type { HostedSession, OpenedPart } from './hosted-session.js'
-import type { Browser, OutsideSession } from './cookie/outside.js'
 import type { RouteSettings } from './config/route-config.js'
+import type { Browser, OutsideSession } from './cookie/outside.js'
+import type { HostedSession, OpenedPart } from './hosted-session.js'
+import type { Part } from './session/group.js'
 import type { RequestSession } from './session/request-session.js'
 import type { SessionState } from './session/session.js'
 import type { Connections, StoreTable } from './store-host.js'
-import fp from 'fastify-plugin'
-import { varyByCookie } from './cookie/exchange.js'
-import { SessionGroup } from './session/group.js'
-import { assertTargetsHaveIds, hostSession } from './hosted-session.js'
 import { noSuchSession } from './base/options.js'
-import { kOutside, OutsideAnswer } from './cookie/outside.js'
-import { sessionProxy } from './session/proxy.js'
 import { routeSettings } from './config/route-config.js'
 import { checkSessions } from './config/session-parts.js'
+import { varyByCookie } from './cookie/exchange.js'
+import { kOutside, OutsideAnswer } from './cookie/outside.js'
+import { assertTargetsHaveIds, hostSession } from './hosted-session.js'
+import { SessionGroup } from './session/group.js'
+import { sessionProxy } from './session/proxy.js'
 
 const kReply = Symbol('fastify-sessions.reply')
 const kOpened = Symbol('fastify-sessions.opened')

@@ -1,5 +1,5 @@
-import type { StoreLog } from '../define-store.js'
 import { channel, tracingChannel } from 'node:diagnostics_channel'
+import type { StoreLog } from '../define-store.js'
 
 /**
  * What happens to sessions, for those who watch. Each event is published on the `node:diagnostics_channel`

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { OptionError } from '../errors.js'
 import { checkOptions, show } from '../base/options.js'
+import { OptionError } from '../errors.js'
 
 /** `config.session` of a route. */
 export type SessionRouteConfig =

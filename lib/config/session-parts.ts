@@ -1,14 +1,14 @@
 import { Type } from '@sinclair/typebox'
 import type { Static } from '@sinclair/typebox'
-import type { Fields, OwnerOf } from '../session/fields.js'
 import type { CookieOptions } from '../cookie/cookie-schema.js'
-import type { CheckedOptions, SessionFields } from './session-options.js'
 import type { StorePlugin } from '../define-store.js'
+import type { Fields, OwnerOf } from '../session/fields.js'
+import type { CheckedOptions, SessionFields } from './session-options.js'
 import type { StoreByName } from './session-options.js'
+import { Live, checkOptions, show } from '../base/options.js'
 import { cookieName } from '../cookie/cookie.js'
 import { OptionError } from '../errors.js'
 import { settleFields } from '../session/fields.js'
-import { Live, checkOptions, show } from '../base/options.js'
 import { checkSessionOptions } from './session-options.js'
 
 /** What a session of several has beside the options of one. */

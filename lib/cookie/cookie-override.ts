@@ -2,8 +2,8 @@ import { Type } from '@sinclair/typebox'
 import type { ResponseCookieOptions } from '../../types/session.js'
 import type { Clock } from '../base/clock.js'
 import type { CookieOptions } from './cookie-schema.js'
-import { OptionError } from '../errors.js'
 import { checkOptions, show } from '../base/options.js'
+import { OptionError } from '../errors.js'
 import { cookieSchema } from './cookie-schema.js'
 
 const { domain, path, httpOnly, secure, sameSite, partitioned, priority } = cookieSchema.properties

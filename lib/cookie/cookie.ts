@@ -1,6 +1,6 @@
-import type { CookieOptions } from './cookie-schema.js'
-import type { CookieChange } from '../session/commit.js'
 import type { Clock } from '../base/clock.js'
+import type { CookieChange } from '../session/commit.js'
+import type { CookieOptions } from './cookie-schema.js'
 import { CookieTooLargeError, OptionError } from '../errors.js'
 
 /** RFC 6265bis, 5.6: browsers ignore a pair of name and value that is longer. */

@@ -1,7 +1,7 @@
 import type { Serializer, SerializerOf } from '../../types/serializer.js'
 import type { ClientInfo, SessionDraft } from '../../types/store.js'
-import { ValueError } from '../errors.js'
 import { MAX_ITEMS, jsonCopy, jsonEqual } from '../base/json-copy.js'
+import { ValueError } from '../errors.js'
 
 /** What a stored value tells of a session. */
 export type Content = Omit<SessionDraft, 'expiresAt'>

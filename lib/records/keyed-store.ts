@@ -5,11 +5,11 @@ import type { Records } from './records.js'
 import type { RenewalSettings } from './renewal.js'
 import type { Signer } from './sign.js'
 import { publish } from '../base/diagnostics.js'
-import { IdError, StoreError, driverCause, isSessionsError } from '../errors.js'
 import { isId, sha256 } from '../base/id.js'
+import { createTimeLimit } from '../base/time-limit.js'
+import { IdError, StoreError, driverCause, isSessionsError } from '../errors.js'
 import { keyedIndex } from './keyed-index.js'
 import { isSecret, nextRenewal, standing } from './renewal.js'
-import { createTimeLimit } from '../base/time-limit.js'
 
 export interface KeyedStoreSettings extends RenewalSettings {
   /** The name of the session, for diagnostics. */

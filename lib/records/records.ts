@@ -1,12 +1,12 @@
 import type { SessionDraft, SessionRecord, StoredRecord } from '../../types/store.js'
 import type { Clock } from '../base/clock.js'
+import type { Timeouts } from '../base/lifetime.js'
 import type { Codec, Content } from './codec.js'
 import type { DataSchema } from './data-schema.js'
-import type { Timeouts } from '../base/lifetime.js'
 import type { Sealer } from './seal.js'
-import { TooLargeError } from '../errors.js'
 import { uniqueVersions } from '../base/id.js'
 import { absoluteEnd } from '../base/lifetime.js'
+import { TooLargeError } from '../errors.js'
 
 export interface RecordSettings extends Timeouts {
   clock: Clock

@@ -1,5 +1,5 @@
-import type { KeyObject } from 'node:crypto'
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, randomFillSync } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 
 /** Encrypts and authenticates. The first secret seals, all of them open. */
 export interface Sealer {

@@ -1,8 +1,8 @@
 import type { SealedRecords, SessionDraft, StoredRecord, WrittenSession } from '../../types/store.js'
 import type { Records } from './records.js'
 import type { Sealer } from './seal.js'
-import { MAX_PAIR_BYTES, assertCookieFits } from '../cookie/cookie.js'
 import { sha256 } from '../base/id.js'
+import { MAX_PAIR_BYTES, assertCookieFits } from '../cookie/cookie.js'
 
 /** Before the encoded session stands when it expires, as a double of eight bytes. */
 const EXPIRY_BYTES = 8

@@ -1,8 +1,8 @@
 import type { SessionBackend } from '../../types/store.js'
 import type { Clock } from '../base/clock.js'
 import type { StoreLog } from '../define-store.js'
-import { driverCause } from '../errors.js'
 import { withinTime } from '../base/time-limit.js'
+import { driverCause } from '../errors.js'
 
 const BATCH = 500
 

@@ -3,17 +3,17 @@ import type {
   ClientInfo, Instant, SessionDraft, SessionRecord, SessionStore, WrittenSession
 } from '../../types/store.js'
 import type { Clock } from '../base/clock.js'
-import type { Codec } from '../records/codec.js'
 import type { EventLog, SessionEvent } from '../base/diagnostics.js'
 import type { InFlight } from '../base/in-flight.js'
 import type { Timeouts } from '../base/lifetime.js'
 import type { InTurn } from '../base/turns.js'
+import type { Codec } from '../records/codec.js'
 import type { Fate } from './fate.js'
 import type { UserLimit } from './user-limit.js'
 import type { Data, WorkingCopy } from './working-copy.js'
 import { explainUnset, isWatched, publish, traced } from '../base/diagnostics.js'
-import { ConflictError } from '../errors.js'
 import { expiryAt } from '../base/lifetime.js'
+import { ConflictError } from '../errors.js'
 
 export interface SessionSettings {
   readonly name: string

@@ -4,8 +4,8 @@ import type { Instant } from '../../types/store.js'
 import type { OwnerOf } from './fields.js'
 import type { Exchange, ReadableData, RequestSession, WritableData } from './request-session.js'
 import type { SessionState } from './session.js'
-import { ForeignFieldError } from '../errors.js'
 import { noSuchSession } from '../base/options.js'
+import { ForeignFieldError } from '../errors.js'
 
 /** One session of several, within one request. */
 export interface Part {

@@ -1,7 +1,7 @@
 import type { ResponseCookieOptions } from '../../types/session.js'
 import type { ClientInfo, Instant } from '../../types/store.js'
-import type { CookieChange } from './commit.js'
 import type { EventLog } from '../base/diagnostics.js'
+import type { CookieChange } from './commit.js'
 import type { WorkingCopy } from './working-copy.js'
 
 /** What a handler reads of a session's data. */

@@ -2,8 +2,8 @@ import type { Instant, ListedRecord, SessionIndex, SessionRecord } from '../../t
 import type { SessionRef, UserSession, UserSessions } from '../../types/users.js'
 import type { SessionSettings } from './commit.js'
 import { publish } from '../base/diagnostics.js'
-import { AbilityError, ConflictError } from '../errors.js'
 import { absoluteEnd } from '../base/lifetime.js'
+import { AbilityError, ConflictError } from '../errors.js'
 
 const MAX_ROUNDS = 20
 

@@ -1,7 +1,7 @@
 import type { Codec } from '../records/codec.js'
-import { Frozen, jsonCodec } from '../records/codec.js'
-import { ValueError } from '../errors.js'
 import { put } from '../base/json-copy.js'
+import { ValueError } from '../errors.js'
+import { Frozen, jsonCodec } from '../records/codec.js'
 
 export type Data = Record<string, unknown>
 
