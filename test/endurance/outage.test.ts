@@ -60,6 +60,7 @@ const cases: Record<string, Case> = {
     skip: noMongodb || onlyLong,
     start: startMongodb,
     store: url => mongodbStore({ url, database: 'outage' }),
+    // One may join a search for the server that began two seconds ago, and ends just before it is found.
     late: 1
   },
   'elasticsearch (a fake)': {
