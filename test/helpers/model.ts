@@ -30,13 +30,18 @@ export class ModelStore {
     this.clock = clock
   }
 
+  put (id: number, session: ModelSession): void {
+    this.#sessions.set(id, structuredClone(session))
+  }
+
+  /** As it was put, even if it has ended since. */
+  last (id: number | null): ModelSession | undefined {
+    return this.#sessions.get(id ?? 0)
+  }
+
   get (id: number | null): ModelSession | undefined {
     const found = this.#sessions.get(id ?? 0)
     return found !== undefined && this.clock.now() < found.expiresAt ? found : undefined
-  }
-
-  put (id: number, session: ModelSession): void {
-    this.#sessions.set(id, structuredClone(session))
   }
 
   remove (id: number): void {
@@ -193,7 +198,8 @@ export class ModelRequest {
 
   #see (id: number | null): void {
     this.#id = id
-    this.#seen = this.#store.get(id)
+    // What a slow request stores may have ended: its login was too long ago.
+    this.#seen = this.#store.last(id)
     this.#writer = new SequentialWriter(this.#seen?.data ?? {})
     this.#rotates = this.#touches = false
     this.#login = null
