@@ -26,6 +26,8 @@ const requests = size(2000, 200_000)
 const MAX_READS = 4
 /** The median time of what is refused, at most, in those of a valid cookie. */
 const MAX_RATIO = 2
+/** That of a header of 16 kB, whose size alone costs: it is parsed before the session sees it. */
+const MAX_RATIO_LARGE = 3
 /** Characters of a header that only a large one has. */
 const LARGE = 4000
 
@@ -94,10 +96,10 @@ for (const [kind, options] of Object.entries(kinds)) {
     assert.equal(await backend.count!(), stored)
     const grown = (await heap()) - full
     t.ok(grown < 4e6, `the heap has grown by ${grown} bytes`)
-    for (const which of isLong ? ['hostile', 'large'] as const : ['hostile'] as const) {
-      const ratio = median(times[which]) / median(times.valid)
-      t.ok(ratio < MAX_RATIO, `the median time of ${which} headers is ${ratio.toFixed(2)} times that of a valid one`)
-    }
+    const usual = median(times.valid)
+    const [slower, slowerLarge] = [times.hostile, times.large].map(these => median(these) / usual)
+    t.ok(slower < MAX_RATIO, `the median of its time is ${slower.toFixed(2)} times that of a valid one`)
+    if (isLong) t.ok(slowerLarge < MAX_RATIO_LARGE, `that of large headers is ${slowerLarge.toFixed(2)} times`)
     t.comment(`${reads} reads by ${requests} requests; the heap has grown by ${grown} bytes`)
   })
 
