@@ -30,7 +30,7 @@ test('our types, as they are published, beside those of the plugins', { timeout:
       '@fastify/secure-session': ['./dist/types/secure-session.d.ts']
     }
   }
-  const files = ['../types/plugins.ts']
+  const files = ['../../test/types/plugins.ts']
   const config = { extends: '../../tsconfig.json', compilerOptions, include: [], files }
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
   t.equal(tsc('-p', folder), '')
