@@ -70,9 +70,9 @@ async function compare (store: StoreName): Promise<void> {
     const order = { contestant: line.contestant.name, dist: line.dist, store, redisUrl }
     servers.set(line, await serve(order, onServers))
   }
-  // Beside Redis the processor has no time to sleep.
-  const sleep = store === 'redis' ? () => {} : keepAwake()
   for (const route of args.routes.split(',') as RouteName[]) {
+    // Beside a Redis that is asked the processor has no time to sleep.
+    const sleep = store === 'redis' && route !== 'plain' ? () => {} : keepAwake()
     const measured = lines
       .filter(({ contestant }) => contestant.routes.includes(route))
       .map(line => ({ line, label: line.label, samples: [] as Measured['samples'], injected: null as number | null }))
@@ -83,9 +83,9 @@ async function compare (store: StoreName): Promise<void> {
       }
     }
     for (const entry of measured) entry.injected = await inject(servers.get(entry.line)!, route, entry.line)
+    sleep()
     console.log(routeTable(store, route, measured, reference[route]))
   }
-  sleep()
   for (const server of servers.values()) await server.stop()
 }
 
