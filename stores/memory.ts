@@ -62,9 +62,13 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
   let warnAgainAt = 0
   let cleanAgainAt = 0
 
+  function isLive ({ expiresAt }: Entry) {
+    return expiresAt > clock.now()
+  }
+
   function live (key: string) {
     const entry = entries.get(key)
-    return entry !== undefined && entry.expiresAt > clock.now() ? entry : undefined
+    return entry !== undefined && isLive(entry) ? entry : undefined
   }
 
   function used (entry: Entry) {
@@ -128,9 +132,11 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
     },
 
     async create (key, record, index) {
-      if (live(key) !== undefined) return false
-      const expired = entries.get(key)
-      if (expired !== undefined) drop(expired)
+      const present = entries.get(key)
+      if (present !== undefined) {
+        if (isLive(present)) return false
+        drop(present)
+      }
       if (entries.size >= maxEntries) makeRoom()
       const entry = new Entry(key)
       entry.fill(record, index)
@@ -179,8 +185,9 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
       let removed = 0
       for (const key of [...keysByPrincipal.get(principal) ?? []]) {
         if (key === except) continue
-        if (live(key) !== undefined) removed++
-        drop(entries.get(key)!)
+        const entry = entries.get(key)!
+        if (isLive(entry)) removed++
+        drop(entry)
       }
       return removed
     },
