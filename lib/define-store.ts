@@ -1,6 +1,6 @@
 import type { Static, TObject } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
-import type { SealedRecords, SessionBackend, SessionStore } from '../types/store.js'
+import type { Awaitable, Prompt, SealedRecords, SessionBackend, SessionStore } from '../types/store.js'
 import type { Clock } from './base/clock.js'
 import type { Resource } from './base/resource.js'
 import { checkOptions } from './base/options.js'
@@ -59,7 +59,11 @@ export interface StoreLog {
 }
 
 /** What is made of a store's options: an adapter, or a whole store. */
-export type OpenedStore = { backend: SessionBackend } | { store: SessionStore }
+export type OpenedStore =
+  | { backend: SessionBackend, prompt?: false }
+  | { backend: Prompt<SessionBackend>, prompt: true }
+  | { store: SessionStore, prompt?: false }
+  | { store: Prompt<SessionStore>, prompt: true }
 
 export interface StoreDefinition<S extends TObject> {
   /** The store's noun, as in `{ type: 'redis' }`. */
@@ -110,7 +114,9 @@ export function defineStore<S extends TObject> (definition: StoreDefinition<S>) 
 }
 
 /** An engine that does not answer must not hold up the end of the application. */
-async function closeInTime (type: string, backend: SessionBackend, context: StoreContext): Promise<void> {
+async function closeInTime (
+  type: string, backend: { close? (): Awaitable<void> }, context: StoreContext
+): Promise<void> {
   try {
     await withinTime(CLOSE_LIMIT, async () => backend.close?.())
   } catch (error) {

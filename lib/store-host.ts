@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { SessionBackend, SessionStore } from '../types/store.js'
+import type { Prompt, SessionBackend, SessionStore } from '../types/store.js'
 import type { StoreByName } from './config/session-options.js'
 import type { PartSettings } from './config/session-parts.js'
 import type { OpenedStore, StoreContext, StorePlugin } from './define-store.js'
@@ -21,7 +21,7 @@ import { createSweeper } from './records/sweeper.js'
 export type StoreTable = Readonly<Record<string, () => Promise<(options?: never) => StorePlugin>>>
 
 export interface HostedStore {
-  store: SessionStore
+  store: Prompt<SessionStore>
   /** The store's noun, as errors name it. */
   type: string
   /** The store closes after the last of them. */
@@ -39,7 +39,7 @@ export async function hostStore (
   const plugin = isStorePlugin(options.store) ? options.store : await storeByName(options.store, table, label)
   const commits = new InFlight()
   let sweeper: Sweeper | undefined
-  let store: SessionStore | undefined
+  let store: Prompt<SessionStore> | undefined
   let type = ''
 
   await fastify.register(plugin, {
@@ -63,7 +63,7 @@ export async function hostStore (
       `${type} does not`)
   }
 
-  function hostBackend (backend: SessionBackend): SessionStore {
+  function hostBackend (backend: Prompt<SessionBackend>): Prompt<SessionStore> {
     const { secrets, name, clock, generateId, sweepInterval, storeTimeout } = options
     const { renewInterval, renewGrace } = options
     sweeper = createSweeper(backend, { sweepInterval, storeTimeout, clock, log: fastify.log })

@@ -13,12 +13,13 @@ export const cookieStore = defineStore({
     return {
       store: {
         tokenIsRecord: true,
-        load: async token => records.open(token),
-        create: async draft => records.seal(draft),
-        update: async (_token, draft) => records.seal(draft),
-        touch: async (_token, record, expiresAt) => records.seal({ ...record, expiresAt }),
-        remove: async () => 'ok'
-      }
+        load: token => records.open(token),
+        create: draft => records.seal(draft),
+        update: (_token, draft) => records.seal(draft),
+        touch: (_token, record, expiresAt) => records.seal({ ...record, expiresAt }),
+        remove: () => 'ok'
+      },
+      prompt: true
     }
   }
 })

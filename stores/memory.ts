@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { Place, defineStore } from '../lib/define-store.js'
 import type { StoreContext } from '../lib/define-store.js'
-import type { IndexedKey, Instant, RecordIndex, SessionBackend, StoredRecord } from '../types/store.js'
+import type { IndexedKey, Instant, Prompt, RecordIndex, SessionBackend, StoredRecord } from '../types/store.js'
 
 /** One flat object per record, since this is what a session costs beside its value. */
 class Entry extends Place {
@@ -49,11 +49,11 @@ export const memoryStore = defineStore({
       context.log.warn({}, 'the memory store loses all sessions at a restart and shares none with other ' +
         'processes; configure another store for production')
     }
-    return { backend: memoryBackend(maxEntries, context) }
+    return { backend: memoryBackend(maxEntries, context), prompt: true }
   }
 })
 
-function memoryBackend (maxEntries: number, { clock, log }: StoreContext): SessionBackend {
+function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Prompt<SessionBackend> {
   const entries = new Map<string, Entry>()
   /** All of them, in the order of the last write or touch. */
   const end = new Entry('')
@@ -126,12 +126,12 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
   }
 
   return {
-    async read (key) {
+    read (key) {
       const entry = live(key)
       return entry === undefined ? null : stored(entry)
     },
 
-    async create (key, record, index) {
+    create (key, record, index) {
       const present = entries.get(key)
       if (present !== undefined) {
         if (isLive(present)) return false
@@ -146,7 +146,7 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
       return true
     },
 
-    async update (key, record, index, ifVersion) {
+    update (key, record, index, ifVersion) {
       const entry = live(key)
       if (entry === undefined) return 'missing'
       if (entry.version !== ifVersion) return 'conflict'
@@ -158,7 +158,7 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
       return 'ok'
     },
 
-    async touch (key, expiresAt) {
+    touch (key, expiresAt) {
       const entry = live(key)
       if (entry === undefined) return false
       entry.expiresAt = expiresAt
@@ -166,7 +166,7 @@ function memoryBackend (maxEntries: number, { clock, log }: StoreContext): Sessi
       return true
     },
 
-    async remove (key, ifVersion) {
+    remove (key, ifVersion) {
       const entry = live(key)
       if (entry === undefined) return 'missing'
       if (ifVersion !== undefined && entry.version !== ifVersion) return 'conflict'

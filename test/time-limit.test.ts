@@ -8,7 +8,7 @@ import { createTimeLimit, withinTime } from '../lib/base/time-limit.js'
 const never = () => new Promise<never>(() => {})
 
 const ways: Array<[name: string, limitOf: (seconds: number) => TimeLimit]> = [
-  ['a call', seconds => call => withinTime(seconds, call)],
+  ['a call', seconds => call => withinTime(seconds, async () => call())],
   ['calls that share a limit', createTimeLimit]
 ]
 

@@ -235,3 +235,16 @@ export interface SessionIndex {
   /** How many live sessions there are. */
   count? (): Promise<number>
 }
+
+/** An answer that is there at once, or comes by promise. */
+export type Awaitable<T> = T | Promise<T>
+
+type Prompter<Verb> = Verb extends (...args: infer Args) => Promise<infer R>
+  ? (...args: Args) => Awaitable<R>
+  : Verb
+
+/**
+ * The same contract for what answers from the memory of its process, without a promise: waiting would take
+ * longer than the work. What it throws counts as a rejection.
+ */
+export type Prompt<Contract> = { [Verb in keyof Contract]: Prompter<Contract[Verb]> }

@@ -1,3 +1,5 @@
+import type { Awaitable } from '../../types/store.js'
+import { isPending } from './awaitable.js'
 import { Place } from './line.js'
 
 /**
@@ -19,11 +21,12 @@ export async function withinTime<T> (seconds: number, call: () => Promise<T>): P
 }
 
 /**
- * Like `withinTime`, with the same limit for each call.
+ * Like `withinTime`, with the same limit for each call, and without a promise for what is answered at once.
  *
- * @param failure what to reject with, made of what the call rejected with or of the limit's own error
+ * @param failure what to reject with, made of what the call threw, or rejected with, or of the limit's own
+ * error
  */
-export type TimeLimit = <T>(call: () => Promise<T>, failure?: (error: unknown) => unknown) => Promise<T>
+export type TimeLimit = <T>(call: () => Awaitable<T>, failure?: (error: unknown) => unknown) => Awaitable<T>
 
 class Waiting extends Place {
   readonly deadline: number
@@ -76,28 +79,32 @@ export function createTimeLimit (seconds: number): TimeLimit {
     timer = undefined
   }
 
-  return (call, failure = error => error) => new Promise((resolve, reject) => {
-    const fail = (error: unknown) => {
-      try {
-        reject(failure(error))
-      } catch (error) {
-        reject(error)
+  /** @param late the call that is waited for */
+  function limited<T> (late: Promise<T>, failure: (error: unknown) => unknown): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown) => {
+        try {
+          reject(failure(error))
+        } catch (error) {
+          reject(error)
+        }
       }
-    }
-    let running
-    try {
-      // A store that is no module of ours may answer with the value itself.
-      running = Promise.resolve(call())
-    } catch (error) {
-      fail(error)
-      return
-    }
-    const waiting = new Waiting(performance.now() + seconds * 1000, fail)
-    enter(waiting)
-    running.then(value => {
-      if (leave(waiting)) resolve(value)
-    }, error => {
-      if (leave(waiting)) fail(error)
+      const waiting = new Waiting(performance.now() + seconds * 1000, fail)
+      enter(waiting)
+      late.then(value => {
+        if (leave(waiting)) resolve(value)
+      }, error => {
+        if (leave(waiting)) fail(error)
+      })
     })
-  })
+  }
+
+  return (call, failure = error => error) => {
+    try {
+      const answer = call()
+      return isPending(answer) ? limited(answer, failure) : answer
+    } catch (error) {
+      return limited(Promise.reject(error), failure)
+    }
+  }
 }

@@ -1,4 +1,4 @@
-import type { IndexedKey, ListedRecord, SessionBackend, SessionIndex } from '../../types/store.js'
+import type { Awaitable, IndexedKey, ListedRecord, Prompt, SessionBackend, SessionIndex } from '../../types/store.js'
 import type { Clock } from '../base/clock.js'
 import type { Records } from './records.js'
 
@@ -10,14 +10,14 @@ const keyShape = /^[A-Za-z0-9_-]{43}$/
 export interface KeyedIndexSettings {
   clock: Clock
   /** Calls the backend within the time limit; what it rejects with is an error of ours. */
-  call<T> (verb: string, key: string | null, work: () => Promise<T>): Promise<T>
+  call<T> (verb: string, key: string | null, work: () => Awaitable<T>): Awaitable<T>
   records: Records
 }
 
 /** What a backend can do beside serving requests. */
-export function keyedIndex (backend: SessionBackend, settings: KeyedIndexSettings): SessionIndex {
+export function keyedIndex (backend: Prompt<SessionBackend>, settings: KeyedIndexSettings): SessionIndex {
   const { clock, call, records } = settings
-  const keysOf = (principal: string) => call('keysOf', null, () => collect(backend.keysOf!(principal)))
+  const keysOf = async (principal: string) => call('keysOf', null, () => collect(backend.keysOf!(principal)))
 
   async function listed (principal: string, { key, record }: IndexedKey): Promise<ListedRecord | null> {
     const stored = record ?? await call('read', key, () => backend.read(key))
@@ -38,7 +38,7 @@ export function keyedIndex (backend: SessionBackend, settings: KeyedIndexSetting
     },
 
     ...backend.removeAllOf && {
-      removeAllOf: (principal, except) => call('removeAllOf', null, () => backend.removeAllOf!(principal, except))
+      removeAllOf: async (principal, except) => call('removeAllOf', null, () => backend.removeAllOf!(principal, except))
     },
 
     async remove (handle) {
@@ -57,7 +57,7 @@ export function keyedIndex (backend: SessionBackend, settings: KeyedIndexSetting
       return total
     },
 
-    ...backend.count && { count: () => call('count', null, () => backend.count!()) }
+    ...backend.count && { count: async () => call('count', null, () => backend.count!()) }
   }
 }
 

@@ -1,9 +1,12 @@
-import type { LoadResult, LoadedSession, SessionBackend, SessionStore } from '../../types/store.js'
+import type {
+  Awaitable, LoadResult, LoadedSession, Prompt, SessionBackend, SessionStore, StoredRecord
+} from '../../types/store.js'
 import type { Clock } from '../base/clock.js'
 import type { EventLog } from '../base/diagnostics.js'
 import type { Records } from './records.js'
 import type { RenewalSettings } from './renewal.js'
 import type { Signer } from './sign.js'
+import { whenThere } from '../base/awaitable.js'
 import { publish } from '../base/diagnostics.js'
 import { isId, sha256 } from '../base/id.js'
 import { createTimeLimit } from '../base/time-limit.js'
@@ -36,24 +39,19 @@ const MAX_ROLLS = 5
 /**
  * Makes a store of a backend: ids, hashing, signatures and time limits stand here, once for all.
  */
-export function keyedStore (backend: SessionBackend, settings: KeyedStoreSettings): SessionStore {
+export function keyedStore (
+  backend: Prompt<SessionBackend>, settings: KeyedStoreSettings
+): Prompt<SessionStore> {
   const { clock, records, generateId, signer } = settings
   const neverRenews = settings.renewInterval === null
   const inTime = createTimeLimit(settings.storeTimeout)
 
   return {
-    async load (token, isAdmitted = false) {
+    load (token, isAdmitted = false) {
       const presented = open(token)
       if ('rejected' in presented) return presented
-      const { key, token: current, secret } = presented
-      const stored = await bounded('read', key, () => backend.read(key))
-      if (stored === null) return { rejected: 'unknown', hash: key }
-      const record = records.read(stored, key)
-      if (typeof record === 'string') return { rejected: record, hash: key }
-      const loaded = { record, token: current, handle: key }
-      return neverRenews && secret === '' && record.renewal === undefined
-        ? loaded
-        : judged(loaded, secret, isAdmitted)
+      const { key } = presented
+      return whenThere(bounded('read', key, () => backend.read(key)), stored => found(presented, stored, isAdmitted))
     },
 
     async create (draft) {
@@ -68,17 +66,18 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
       throw new IdError(`returned ${MAX_ROLLS} ids in a row that are taken`)
     },
 
-    async update ({ token, handle }, draft, ifVersion, mayRenew = false) {
+    update ({ token, handle }, draft, ifVersion, mayRenew = false) {
       const key = handle!
       const next = mayRenew ? nextRenewal(draft, split(token).secret, clock.now(), settings) : null
       const { renewal } = next ?? draft
       const record = records.write(next === null ? draft : { ...draft, renewal }, key)
-      const result = await bounded('update', key, () => backend.update(key, record, draft, ifVersion))
-      if (result !== 'ok') return result
-      const isRenewed = next !== null && next.issued !== null
-      if (isRenewed) publish('rotated', { session: settings.name, hash: key, reason: 'renewal' }, settings.log)
-      const current = isRenewed ? tokenOf(`${split(token).id}.${next.issued}`) : token
-      return { token: current, handle: key, version: record.version, renewal }
+      return whenThere(bounded('update', key, () => backend.update(key, record, draft, ifVersion)), result => {
+        if (result !== 'ok') return result
+        const isRenewed = next !== null && next.issued !== null
+        if (isRenewed) publish('rotated', { session: settings.name, hash: key, reason: 'renewal' }, settings.log)
+        const current = isRenewed ? tokenOf(`${split(token).id}.${next.issued}`) : token
+        return { token: current, handle: key, version: record.version, renewal }
+      })
     },
 
     async touch ({ token, handle }, _record, expiresAt) {
@@ -104,6 +103,18 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
     return { key, secret, token: position > 0 ? tokenOf(signed) : token }
   }
 
+  function found (
+    { key, token, secret }: Presented, stored: StoredRecord | null, isAdmitted: boolean
+  ): LoadResult {
+    if (stored === null) return { rejected: 'unknown', hash: key }
+    const record = records.read(stored, key)
+    if (typeof record === 'string') return { rejected: record, hash: key }
+    const loaded = { record, token, handle: key }
+    return neverRenews && secret === '' && record.renewal === undefined
+      ? loaded
+      : judged(loaded, secret, isAdmitted)
+  }
+
   function judged (loaded: LoadedSession, secret: string, isAdmitted: boolean): LoadResult {
     const now = clock.now()
     const result = standing(loaded.record, secret, now)
@@ -126,7 +137,7 @@ export function keyedStore (backend: SessionBackend, settings: KeyedStoreSetting
     return { id: token.slice(0, first), secret: token.slice(first + 1, last), signature }
   }
 
-  function bounded<T> (verb: string, key: string | null, call: () => Promise<T>): Promise<T> {
+  function bounded<T> (verb: string, key: string | null, call: () => Awaitable<T>): Awaitable<T> {
     settings.onUse()
     return inTime(call, error => failure(verb, key, error))
   }

@@ -1,4 +1,4 @@
-import type { SessionBackend } from '../../types/store.js'
+import type { Prompt, SessionBackend } from '../../types/store.js'
 import type { Clock } from '../base/clock.js'
 import type { StoreLog } from '../define-store.js'
 import { withinTime } from '../base/time-limit.js'
@@ -26,7 +26,7 @@ export interface Sweeper {
  * Removes expired records from time to time, in batches, for a backend that can. The timer does not keep the
  * process alive; several instances do not meet, because each waits a little differently.
  */
-export function createSweeper (backend: SessionBackend, settings: SweeperSettings): Sweeper {
+export function createSweeper (backend: Prompt<SessionBackend>, settings: SweeperSettings): Sweeper {
   const { sweepInterval, storeTimeout, clock, log } = settings
   const stopping = new AbortController()
   let timer: NodeJS.Timeout | undefined
@@ -44,7 +44,7 @@ export function createSweeper (backend: SessionBackend, settings: SweeperSetting
     try {
       let removed = BATCH
       while (removed === BATCH && !stopping.signal.aborted) {
-        removed = await withinTime(storeTimeout, () => backend.sweep!(clock.now(), BATCH))
+        removed = await withinTime(storeTimeout, async () => backend.sweep!(clock.now(), BATCH))
       }
     } catch (error) {
       log.warn({ err: driverCause(error) }, 'expired sessions were not removed; the next attempt follows')

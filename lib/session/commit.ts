@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type {
-  ClientInfo, Instant, SessionDraft, SessionRecord, SessionStore, WrittenSession
+  Awaitable, ClientInfo, Instant, Prompt, SessionDraft, SessionRecord, SessionStore, StoredSession,
+  WrittenSession
 } from '../../types/store.js'
 import type { Clock } from '../base/clock.js'
 import type { EventLog, SessionEvent } from '../base/diagnostics.js'
@@ -11,13 +12,14 @@ import type { Codec } from '../records/codec.js'
 import type { Fate } from './fate.js'
 import type { UserLimit } from './user-limit.js'
 import type { Data, WorkingCopy } from './working-copy.js'
+import { whenThere } from '../base/awaitable.js'
 import { explainUnset, isWatched, publish, traced } from '../base/diagnostics.js'
 import { expiryAt } from '../base/lifetime.js'
 import { ConflictError } from '../errors.js'
 
 export interface SessionSettings {
   readonly name: string
-  readonly store: SessionStore
+  readonly store: Prompt<SessionStore>
   /** How data are compared and copied. */
   readonly codec: Codec
   readonly clock: Clock
@@ -97,7 +99,7 @@ export interface Outcome {
 }
 
 /** Does what was decided: server writes only, the cookie is the caller's. Rejects when a write failed. */
-export function carryOut (fate: Exclude<Fate, 'nothing'>, job: Job): Promise<Outcome> {
+export function carryOut (fate: Exclude<Fate, 'nothing'>, job: Job): Awaitable<Outcome> {
   const operation = fate === 'destroy' ? 'destroy' : 'commit'
   return isWatched(operation) ? performWatched(operation, fate, job) : perform(fate, job)
 }
@@ -112,7 +114,7 @@ async function performWatched (
   return outcome!
 }
 
-function perform (fate: Exclude<Fate, 'nothing'>, job: Job): Promise<Outcome> {
+function perform (fate: Exclude<Fate, 'nothing'>, job: Job): Awaitable<Outcome> {
   switch (fate) {
     case 'create': return create(job)
     case 'update': return update(job, job.stored!)
@@ -128,26 +130,28 @@ async function create (job: Job): Promise<Outcome> {
   try {
     await admit(job, written, draft)
   } catch (error) {
-    await job.settings.store.remove(written).catch(() => {})
+    await removeIfPossible(job, written)
     throw error
   }
   report(job, 'created', written.handle)
   return kept(job, written, draft, undefined)
 }
 
-function update (job: Job, stored: Stored): Promise<Outcome> {
+function update (job: Job, stored: Stored): Awaitable<Outcome> {
   const { store } = job.settings
-  return contend(job, stored, job.copy.current(), async (data, current) => {
+  return contend(job, stored, job.copy.current(), (data, current) => {
     const { record } = current
     const draft = draftOf(job, data, record)
     if (draft.principal === null && Object.keys(data).length === 0) {
-      const removed = await store.remove(stored, record.version)
-      if (removed !== 'ok') return removed
-      report(job, 'destroyed', stored.handle)
-      return ended
+      return whenThere(store.remove(stored, record.version), removed => {
+        if (removed !== 'ok') return removed
+        report(job, 'destroyed', stored.handle)
+        return ended
+      })
     }
-    const written = await store.update(stored, draft, record.version, job.mayRenew)
-    return typeof written === 'string' ? written : kept(job, written, draft, current)
+    return whenThere(store.update(stored, draft, record.version, job.mayRenew), written => {
+      return typeof written === 'string' ? written : kept(job, written, draft, current)
+    })
   })
 }
 
@@ -192,7 +196,7 @@ async function rotate (job: Job, stored: Stored): Promise<Outcome> {
   } catch (error) {
     // The response is an error without a cookie: the browser goes on with the old id. Where the old record is
     // missing after a failed removal, that may have been a logout, and completing the rotation would undo it.
-    if (created !== undefined) await store.remove(created).catch(() => {})
+    if (created !== undefined) await removeIfPossible(job, created)
     throw error
   }
 }
@@ -218,32 +222,51 @@ async function destroy (job: Job, stored: Stored | null): Promise<Outcome> {
   return ended
 }
 
+/** Where what went wrong before is what the caller must know. */
+async function removeIfPossible ({ settings }: Job, session: StoredSession): Promise<void> {
+  try {
+    await settings.store.remove(session)
+  } catch {
+    // The store has told it.
+  }
+}
+
+type Attempt = Outcome | 'conflict' | 'missing'
+type ConditionalWrite = (data: Data, current: Stored) => Awaitable<Attempt>
+
+/** Repeats a conditional write until nobody has written in between. */
+function contend (job: Job, stored: Stored, data: Data, write: ConditionalWrite): Awaitable<Outcome> {
+  return whenThere(write(data, stored), outcome => {
+    return outcome === 'conflict' ? retry(job, stored, write) : concluded(job, stored, outcome)
+  })
+}
+
 /**
- * Repeats a conditional write until nobody has written in between: reads what the others wrote, and applies
- * this request's changes to it again. Those of one process take turns at that: fifty at once would make each
- * other fail again and again.
+ * Reads what the others wrote, and applies this request's changes to it again. Those of one process take
+ * turns at that: fifty at once would make each other fail again and again.
  */
-async function contend (
-  job: Job, stored: Stored, data: Data,
-  write: (data: Data, current: Stored) => Promise<Outcome | 'conflict' | 'missing'>
-): Promise<Outcome> {
+async function retry (job: Job, stored: Stored, write: ConditionalWrite): Promise<Outcome> {
   const { store, storeTimeout, contenders } = job.settings
-  let outcome = await write(data, stored)
-  const deadline = outcome === 'conflict' ? performance.now() + storeTimeout * 1000 : 0
+  const deadline = performance.now() + storeTimeout * 1000
+  let outcome: Attempt = 'conflict'
   for (let tries = 0; outcome === 'conflict'; tries++) {
     report(job, 'conflict', stored.handle)
     if (performance.now() > deadline) throw new ConflictError(LOST_AGAIN)
     if (tries > 0) await pause(Math.random() * Math.min(2 ** tries, 64))
     outcome = await contenders(stored.token, again)
   }
-  return outcome === 'missing' ? gone(job, stored) : outcome
+  return concluded(job, stored, outcome)
 
-  async function again () {
+  async function again (): Promise<Attempt> {
     const latest = await store.load(stored.token, true)
     if (!('record' in latest)) return 'missing'
     const { record, isSuperseded = false } = latest
     return write(job.failed ? record.data : job.copy.rebase(record.data), { ...stored, record, isSuperseded })
   }
+}
+
+function concluded (job: Job, stored: Stored, outcome: Outcome | 'missing'): Outcome {
+  return outcome === 'missing' ? gone(job, stored) : outcome
 }
 
 /**

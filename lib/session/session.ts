@@ -1,11 +1,12 @@
 import { inspect } from 'node:util'
 import type { ResponseCookieOptions } from '../../types/session.js'
-import type { Instant, LoadResult } from '../../types/store.js'
+import type { Awaitable, Instant, LoadResult, LoadedSession } from '../../types/store.js'
 import type { SessionTrace } from '../base/diagnostics.js'
 import type { CookieChange, Intents, Job, SessionSettings, Stored } from './commit.js'
 import type { Fate } from './fate.js'
 import type { Bond, Exchange, RequestSession } from './request-session.js'
 import type { Data } from './working-copy.js'
+import { attempt, isPending, whenThere } from '../base/awaitable.js'
 import { explainUnset, isWatched, publish, traced } from '../base/diagnostics.js'
 import { touchIsDue, wholeInstant } from '../base/lifetime.js'
 import { noSuchSession } from '../base/options.js'
@@ -24,9 +25,9 @@ export class SessionState implements RequestSession, Bond {
   readonly #settings: SessionSettings
   readonly #exchange: Exchange
   readonly #bond: Bond | null
-  /** Undefined: nobody has loaded, or the last attempt failed. Parallel callers share one read. */
+  /** Undefined: nobody has loaded. Parallel callers share one read. */
   #loading: Promise<void> | undefined
-  /** Why the last attempt to load failed. */
+  /** Why the last attempt to load failed, if it did: the next caller tries again. */
   #failure: unknown
   /** Undefined until loaded. */
   #copy: WorkingCopy | undefined
@@ -73,7 +74,7 @@ export class SessionState implements RequestSession, Bond {
 
   /** Whether the response depends on the session. */
   get isUsed (): boolean {
-    return this.#loading !== undefined
+    return this.#loading !== undefined && this.#failure === undefined
   }
 
   get isNew (): boolean {
@@ -163,16 +164,17 @@ export class SessionState implements RequestSession, Bond {
   // Loading
 
   load (): Promise<void> {
-    return (this.#loading ??= this.#attempt())
+    if (this.#loading === undefined || this.#failure !== undefined) this.#loading = this.#attempt()
+    return this.#loading
   }
 
   async #attempt (): Promise<void> {
     const { tokens } = this.#exchange
+    this.#failure = undefined
     try {
-      await (isWatched('load') ? this.#readWatched(tokens) : this.#read(tokens))
-      this.#failure = undefined
+      const reading = isWatched('load') ? this.#readWatched(tokens) : this.#read(tokens)
+      if (isPending(reading)) await reading
     } catch (error) {
-      this.#loading = undefined
       this.#failure = error
       throw error
     }
@@ -207,26 +209,32 @@ export class SessionState implements RequestSession, Bond {
     })
   }
 
-  async #read (tokens: readonly string[]): Promise<void> {
-    const { store } = this.#settings
-    let isCorrupt = false
-    for (const presented of tokens) {
-      const finding = this.#bond === null ? store.load(presented) : this.#findBound(presented, this.#bond)
-      const result = await finding
-      if ('record' in result) {
-        const { record, token, handle, isSuperseded = false, isRenewalDue = false } = result
-        this.#stored = { presented, token, handle, isSuperseded, record }
-        this.#isRenewalDue = isRenewalDue
-        this.#copy = this.#copyOf(record.data)
-        this.#origin ??= result.handle
-        return
-      }
+  /** @param position of the one that is tried next */
+  #read (tokens: readonly string[], position = 0, isCorrupt = false): Awaitable<void> {
+    if (position === tokens.length) return this.#findNone(isCorrupt)
+    const presented = tokens[position]
+    const finding = this.#bond === null
+      ? this.#settings.store.load(presented)
+      : this.#findBound(presented, this.#bond)
+    return whenThere(finding, result => {
+      if ('record' in result) return this.#find(presented, result)
       this.#report(result)
-      isCorrupt ||= result.rejected === 'corrupt'
-    }
+      return this.#read(tokens, position + 1, isCorrupt || result.rejected === 'corrupt')
+    })
+  }
+
+  #findNone (isCorrupt: boolean): void {
     if (isCorrupt && this.#settings.onCorrupt === 'throw') throw new CorruptError()
     this.#stored = null
     this.#copy = this.#copyOf({})
+  }
+
+  #find (presented: string, loaded: LoadedSession): void {
+    const { record, token, handle, isSuperseded = false, isRenewalDue = false } = loaded
+    this.#stored = { presented, token, handle, isSuperseded, record }
+    this.#isRenewalDue = isRenewalDue
+    this.#copy = this.#copyOf(record.data)
+    this.#origin ??= handle
   }
 
   #report ({ rejected, hash }: Extract<LoadResult, { rejected: unknown }>): void {
@@ -345,7 +353,8 @@ export class SessionState implements RequestSession, Bond {
       const isModified = this.#copy.isModified()
       if (refusal !== undefined && isModified && !failed) throw refusal()
       const fate = this.#fate(failed, isModified)
-      let cookie = await this.#carryOut(fate, failed)
+      const carrying = this.#carryOut(fate, failed)
+      let cookie = isPending(carrying) ? await carrying : carrying
       if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
       if (!failed) cookie ??= this.#reissued()
       if (cookie !== undefined) this.#exchange.respond(cookie)
@@ -418,7 +427,7 @@ export class SessionState implements RequestSession, Bond {
   }
 
   /** @returns what the browser has to be told when all is done */
-  async #carryOut (fate: Fate, failed: boolean): Promise<CookieChange | undefined> {
+  #carryOut (fate: Fate, failed: boolean): Awaitable<CookieChange | undefined> {
     if (fate === 'nothing') return undefined
     const isNewId = fate === 'create' || fate === 'rotate'
     if (isNewId || this.#settings.store.tokenIsRecord) {
@@ -449,8 +458,7 @@ export class SessionState implements RequestSession, Bond {
     }
     const saves = !isRemoval && !failed
     if (saves) copy.begin()
-    try {
-      const outcome = await carryOut(fate, job)
+    return attempt(() => carryOut(fate, job), outcome => {
       if (saves) copy.settle()
       if (isRemoval) {
         this.#doomed = null
@@ -461,11 +469,11 @@ export class SessionState implements RequestSession, Bond {
       this.#gone = outcome.gone === true
       if (this.#gone) this.#copy = this.#copyOf({})
       return outcome.cookie
-    } catch (error) {
+    }, error => {
       if (saves) copy.restore()
       // That activity could not be noted is told by the event `failure`, and no reason to refuse a read.
       if (fate === 'touch' && !this.#intents.touch && error instanceof StoreError) return undefined
       throw error
-    }
+    })
   }
 }

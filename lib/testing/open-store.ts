@@ -2,7 +2,7 @@ import Fastify from 'fastify'
 import type { Clock } from '../base/clock.js'
 import { systemClock } from '../base/clock.js'
 import type { OpenedStore, StoreContext, StoreLog, StorePlugin } from '../define-store.js'
-import type { SessionBackend } from '../../types/store.js'
+import type { Prompt, SessionBackend } from '../../types/store.js'
 import { Resource } from '../base/resource.js'
 
 export interface OpenBackendOptions {
@@ -43,7 +43,20 @@ export async function openBackend (
   })
   await app.ready()
   if (opened === undefined || !('backend' in opened)) throw noBackend()
-  return { backend: opened.backend, close: () => app.close() }
+  const backend = opened.prompt ? promising(opened.backend) : opened.backend
+  return { backend, close: () => app.close() }
+}
+
+/** With a promise for every answer, as the suite and most stores have it. */
+function promising (backend: Prompt<SessionBackend>): SessionBackend {
+  return {
+    ...backend as SessionBackend,
+    read: async key => backend.read(key),
+    create: async (key, record, index) => backend.create(key, record, index),
+    update: async (key, record, index, ifVersion) => backend.update(key, record, index, ifVersion),
+    touch: async (key, expiresAt) => backend.touch(key, expiresAt),
+    remove: async (key, ifVersion) => backend.remove(key, ifVersion)
+  }
 }
 
 function noBackend (): Error {

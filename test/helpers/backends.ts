@@ -1,5 +1,5 @@
 import type { Clock } from '../../lib/base/clock.js'
-import type { SessionBackend } from '../../types/store.js'
+import type { Prompt, SessionBackend } from '../../types/store.js'
 import { memoryStore } from '../../stores/memory.js'
 import { openBackend } from '../../lib/testing/open-store.js'
 
@@ -75,12 +75,13 @@ export function gated (backend: SessionBackend): GatedBackend {
 
 /** A backend with `pass` around each call. */
 export function around (
-  backend: SessionBackend, pass: <T>(verb: Verb, call: () => Promise<T>) => Promise<T>
+  backend: Prompt<SessionBackend>, pass: <T>(verb: Verb, call: () => Promise<T>) => Promise<T>
 ): SessionBackend {
-  const wrapped = { ...backend }
+  const wrapped = { ...backend as SessionBackend }
   for (const verb of verbs) {
-    const inner = backend[verb] as (...args: unknown[]) => Promise<unknown>
-    Object.assign(wrapped, { [verb]: (...args: unknown[]) => pass(verb, () => inner.apply(backend, args)) })
+    const inner = backend[verb] as (...args: unknown[]) => unknown
+    const passed = (...args: unknown[]) => pass(verb, async () => inner.apply(backend, args))
+    Object.assign(wrapped, { [verb]: passed })
   }
   return wrapped
 }

@@ -1,6 +1,6 @@
 import { createCipheriv } from 'node:crypto'
 import type { StorePlugin, StoreRegistration } from '../../lib/define-store.js'
-import type { SessionStore } from '../../types/store.js'
+import type { Prompt, SessionStore } from '../../types/store.js'
 import type { FastifyInstance } from 'fastify'
 import type { Script } from '../helpers/stage.js'
 import cookiePlugin from '@fastify/cookie'
@@ -121,11 +121,11 @@ const mutations: Record<string, Mutation> = {
 }
 
 /** The sealed cookie store as the session plugin opens it. */
-async function openCookieStore (t: Teardown, name: string, secret: string[]): Promise<SessionStore> {
+async function openCookieStore (t: Teardown, name: string, secret: string[]): Promise<Prompt<SessionStore>> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(cookiePlugin)
-  let store: SessionStore | undefined
+  let store: Prompt<SessionStore> | undefined
   const watched = Object.assign(async (fastify: FastifyInstance, registration: StoreRegistration) => {
     await cookieStore()(fastify, {
       ...registration,
@@ -139,7 +139,7 @@ async function openCookieStore (t: Teardown, name: string, secret: string[]): Pr
   return store!
 }
 
-async function steal (store: SessionStore, count: number): Promise<string[]> {
+async function steal (store: Prompt<SessionStore>, count: number): Promise<string[]> {
   const tokens: string[] = []
   for (let i = 0; i < count; i++) {
     const { token } = await store.create({
@@ -156,7 +156,7 @@ async function steal (store: SessionStore, count: number): Promise<string[]> {
   return tokens
 }
 
-async function loot (t: Teardown): Promise<{ store: SessionStore, loot: Loot }> {
+async function loot (t: Teardown): Promise<{ store: Prompt<SessionStore>, loot: Loot }> {
   const store = await openCookieStore(t, 'session', secret)
   const valid = await steal(store, 300)
   const others = [
