@@ -99,14 +99,10 @@ function redisBackend (connection: Connection, prefix: string, clock: StoreConte
 
   /** One command, and a second one where the server does not know the script yet or has forgotten it. */
   function run ({ sha, lua }: scripts.Script, key: string, ...args: Array<string | Buffer>) {
-    return use(async client => {
-      try {
-        return await client.evalsha(sha, 1, key, ...args)
-      } catch (error) {
-        if (!(error as Error).message.startsWith('NOSCRIPT')) throw error
-        return await client.eval(lua, 1, key, ...args)
-      }
-    })
+    return use(client => client.evalsha(sha, 1, key, ...args).catch((error: Error) => {
+      if (!error.message.startsWith('NOSCRIPT')) throw error
+      return client.eval(lua, 1, key, ...args)
+    }))
   }
 
   async function use<T> (work: (client: RedisClient) => Promise<T>): Promise<T> {
@@ -127,9 +123,7 @@ function redisBackend (connection: Connection, prefix: string, clock: StoreConte
   }
 
   return {
-    async read (key) {
-      return recordIn(await use(client => client.hmgetBuffer(prefix + key, 'd', 'v', 'x')))
-    },
+    read: key => use(client => client.hmgetBuffer(prefix + key, 'd', 'v', 'x').then(recordIn)),
 
     async create (key, record, index) {
       const owner = ownerOf(index.principal)

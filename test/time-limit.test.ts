@@ -2,14 +2,23 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { test } from 'tap'
-import type { TimeLimit } from '../lib/base/time-limit.js'
 import { createTimeLimit, withinTime } from '../lib/base/time-limit.js'
 
 const never = () => new Promise<never>(() => {})
 
-const ways: Array<[name: string, limitOf: (seconds: number) => TimeLimit]> = [
-  ['a call', seconds => call => withinTime(seconds, async () => call())],
-  ['calls that share a limit', createTimeLimit]
+type Failure = (error: unknown) => unknown
+
+/** With the answer as the result. */
+function sharedLimit (seconds: number) {
+  const inTime = createTimeLimit(seconds)
+  return async <T>(call: () => T | Promise<T>, failure: Failure = asItIs) => inTime(call, asItIs, failure)
+}
+
+const asItIs = <T>(answer: T): T => answer
+
+const ways: Array<[name: string, limitOf: (seconds: number) => <T>(call: () => Promise<T>) => Promise<T>]> = [
+  ['a call', seconds => call => withinTime(seconds, call)],
+  ['calls that share a limit', sharedLimit]
 ]
 
 for (const [name, limitOf] of ways) {
@@ -47,7 +56,7 @@ for (const [name, limitOf] of ways) {
 }
 
 test('calls that share a limit: one whose failure cannot be told fails all the same, and no other for it', async t => {
-  const inTime = createTimeLimit(0.01)
+  const inTime = sharedLimit(0.01)
   const speechless = () => { throw new Error('the log is broken') }
   const calls = [
     inTime(never, speechless), inTime(never), inTime(async () => { throw new Error('its own') }, speechless),
@@ -59,26 +68,35 @@ test('calls that share a limit: one whose failure cannot be told fails all the s
   ])
 })
 
-test('calls that share a limit: what is answered at once need not be a promise', async t => {
+test('calls that share a limit: what is answered at once is there at once', async t => {
   const inTime = createTimeLimit(0.01)
-  t.equal(await inTime(() => 1 as unknown as Promise<number>), 1)
-  t.equal(await inTime(() => null as unknown as Promise<null>), null)
+  t.equal(inTime(() => 1, count => count + 1, asItIs), 2)
+  t.equal(inTime(() => null, asItIs, asItIs), null)
+  t.match(inTime(async () => 1, asItIs, asItIs), Promise)
+})
+
+test('calls that share a limit: the answer is no failure where no result can be made of it', async t => {
+  const inTime = createTimeLimit(0.01)
+  const unreadable = () => { throw new Error('not read') }
+  const failed = () => new Error('failed')
+  await t.rejects(async () => inTime(async () => 1, unreadable, failed), { message: 'not read' })
+  await t.rejects(async () => inTime(() => 1, unreadable, failed), { message: 'not read' })
 })
 
 test('the process lives for a call that is waited for, and not for the limit of those that are over', async t => {
   t.equal(run(`
-    const inTime = createTimeLimit(60)
+    const inTime = sharedLimit(60)
     await inTime(async () => 1)
     await inTime(async () => 2)`), '')
   t.equal(run(`
-    const inTime = createTimeLimit(0.1)
+    const inTime = sharedLimit(0.1)
     await inTime(async () => 1)
     await inTime(() => new Promise(() => {})).catch(error => console.log(error.message))`), 'no answer in 0.1 s\n')
 })
 
 test('there is one timer, even when another call begins while one is told that its time is over', async t => {
   t.equal(run(`
-    const inTime = createTimeLimit(0.1)
+    const inTime = sharedLimit(0.1)
     const never = () => new Promise(() => {})
     inTime(never, error => {
       inTime(never).catch(() => {})
@@ -93,7 +111,12 @@ test('there is one timer, even when another call begins while one is told that i
 /** Fails after a while when the program does not end by itself. */
 function run (program: string): string {
   const root = join(import.meta.dirname, '..')
-  const source = `import { createTimeLimit } from './lib/base/time-limit.js'\n${program}`
+  const source = `import { createTimeLimit } from './lib/base/time-limit.js'
+    const sharedLimit = seconds => {
+      const inTime = createTimeLimit(seconds)
+      return (call, failure = error => error) => inTime(call, answer => answer, failure)
+    }
+    ${program}`
   const args = ['--import', './scripts/typescript.js', '--input-type=module', '-e', source]
   return execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8', timeout: 30_000 })
 }

@@ -23,10 +23,13 @@ export async function withinTime<T> (seconds: number, call: () => Promise<T>): P
 /**
  * Like `withinTime`, with the same limit for each call, and without a promise for what is answered at once.
  *
+ * @param next makes the result of the answer
  * @param failure what to reject with, made of what the call threw, or rejected with, or of the limit's own
  * error
  */
-export type TimeLimit = <T>(call: () => Awaitable<T>, failure?: (error: unknown) => unknown) => Awaitable<T>
+export type TimeLimit = <T, R>(
+  call: () => Awaitable<T>, next: (answer: T) => R, failure: (error: unknown) => unknown
+) => Awaitable<R>
 
 class Waiting extends Place {
   readonly deadline: number
@@ -79,32 +82,36 @@ export function createTimeLimit (seconds: number): TimeLimit {
     timer = undefined
   }
 
-  /** @param late the call that is waited for */
-  function limited<T> (late: Promise<T>, failure: (error: unknown) => unknown): Promise<T> {
+  function limited<T, R> (
+    answer: Promise<T>, next: (answer: T) => R, failure: (error: unknown) => unknown
+  ): Promise<R> {
     return new Promise((resolve, reject) => {
-      const fail = (error: unknown) => {
+      /** What cannot be told either is the failure then. */
+      const settle = (result: () => void) => {
         try {
-          reject(failure(error))
+          result()
         } catch (error) {
           reject(error)
         }
       }
+      const fail = (error: unknown) => settle(() => reject(failure(error)))
       const waiting = new Waiting(performance.now() + seconds * 1000, fail)
       enter(waiting)
-      late.then(value => {
-        if (leave(waiting)) resolve(value)
+      answer.then(value => {
+        if (leave(waiting)) settle(() => resolve(next(value)))
       }, error => {
         if (leave(waiting)) fail(error)
       })
     })
   }
 
-  return (call, failure = error => error) => {
+  return (call, next, failure) => {
+    let answer
     try {
-      const answer = call()
-      return isPending(answer) ? limited(answer, failure) : answer
+      answer = call()
     } catch (error) {
-      return limited(Promise.reject(error), failure)
+      answer = Promise.reject(error)
     }
+    return isPending(answer) ? limited(answer, next, failure) : next(answer)
   }
 }

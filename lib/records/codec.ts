@@ -119,16 +119,24 @@ function isSameForm (a: string | Uint8Array, b: string | Uint8Array): boolean {
   return typeof a === 'string' || typeof b === 'string' ? a === b : Buffer.compare(a, b) === 0
 }
 
-/** What is known of a session beside its data. */
+/** What is known of a session beside its data. What it has not is not stored: reading is half of the cost. */
 function factsOf (draft: SessionDraft) {
   const { createdAt, authenticatedAt, principal, rememberedUntil, client, renewal, boundTo } = draft
-  // Few sessions are bound: the others do not carry the field.
-  const binding = boundTo ?? undefined
-  return { v: 1, createdAt, authenticatedAt, principal, rememberedUntil, client, renewal, boundTo: binding }
+  return {
+    v: 1,
+    createdAt,
+    authenticatedAt: authenticatedAt ?? undefined,
+    principal: principal ?? undefined,
+    rememberedUntil: rememberedUntil ?? undefined,
+    client,
+    renewal,
+    boundTo: boundTo ?? undefined
+  }
 }
 
 function contentOf (record: Record<string, unknown>, data: unknown): Content | null {
-  const { v, createdAt, authenticatedAt, principal, rememberedUntil, boundTo = null, renewal } = record
+  const { v, createdAt, renewal } = record
+  const { authenticatedAt = null, principal = null, rememberedUntil = null, boundTo = null } = record
   if (v !== 1 || !isObject(data) || !Number.isFinite(createdAt)) return null
   if (authenticatedAt !== null && !Number.isFinite(authenticatedAt)) return null
   if (rememberedUntil !== null && !Number.isFinite(rememberedUntil)) return null

@@ -6,7 +6,6 @@ import type { EventLog } from '../base/diagnostics.js'
 import type { Records } from './records.js'
 import type { RenewalSettings } from './renewal.js'
 import type { Signer } from './sign.js'
-import { whenThere } from '../base/awaitable.js'
 import { publish } from '../base/diagnostics.js'
 import { isId, sha256 } from '../base/id.js'
 import { createTimeLimit } from '../base/time-limit.js'
@@ -51,7 +50,7 @@ export function keyedStore (
       const presented = open(token)
       if ('rejected' in presented) return presented
       const { key } = presented
-      return whenThere(bounded('read', key, () => backend.read(key)), stored => found(presented, stored, isAdmitted))
+      return bounded('read', key, () => backend.read(key), stored => found(presented, stored, isAdmitted))
     },
 
     async create (draft) {
@@ -59,7 +58,7 @@ export function keyedStore (
         const id = generateId()
         const key = sha256(id)
         const record = records.write(draft, key)
-        if (await bounded('create', key, () => backend.create(key, record, draft))) {
+        if (await called('create', key, () => backend.create(key, record, draft))) {
           return { token: tokenOf(id), handle: key, version: record.version }
         }
       }
@@ -71,7 +70,7 @@ export function keyedStore (
       const next = mayRenew ? nextRenewal(draft, split(token).secret, clock.now(), settings) : null
       const { renewal } = next ?? draft
       const record = records.write(next === null ? draft : { ...draft, renewal }, key)
-      return whenThere(bounded('update', key, () => backend.update(key, record, draft, ifVersion)), result => {
+      return bounded('update', key, () => backend.update(key, record, draft, ifVersion), result => {
         if (result !== 'ok') return result
         const isRenewed = next !== null && next.issued !== null
         if (isRenewed) publish('rotated', { session: settings.name, hash: key, reason: 'renewal' }, settings.log)
@@ -81,12 +80,12 @@ export function keyedStore (
     },
 
     async touch ({ token, handle }, _record, expiresAt) {
-      return await bounded('touch', handle, () => backend.touch(handle!, expiresAt)) ? { token } : null
+      return await called('touch', handle, () => backend.touch(handle!, expiresAt)) ? { token } : null
     },
 
-    remove: ({ handle }, ifVersion) => bounded('remove', handle, () => backend.remove(handle!, ifVersion)),
+    remove: ({ handle }, ifVersion) => called('remove', handle, () => backend.remove(handle!, ifVersion)),
 
-    index: keyedIndex(backend, { clock, call: bounded, records })
+    index: keyedIndex(backend, { clock, call: called, records })
   }
 
   /** Checks what a client presents. No store is asked about what cannot be an id of ours. */
@@ -137,9 +136,16 @@ export function keyedStore (
     return { id: token.slice(0, first), secret: token.slice(first + 1, last), signature }
   }
 
-  function bounded<T> (verb: string, key: string | null, call: () => Awaitable<T>): Awaitable<T> {
+  function called<T> (verb: string, key: string | null, call: () => Awaitable<T>): Awaitable<T> {
+    return bounded(verb, key, call, answer => answer)
+  }
+
+  /** @param next makes the result of the answer */
+  function bounded<T, R> (
+    verb: string, key: string | null, call: () => Awaitable<T>, next: (answer: T) => R
+  ): Awaitable<R> {
     settings.onUse()
-    return inTime(call, error => failure(verb, key, error))
+    return inTime(call, next, error => failure(verb, key, error))
   }
 
   function failure (verb: string, key: string | null, error: unknown): unknown {
