@@ -28,12 +28,12 @@ const { values: args } = parseArgs({
   }
 })
 const rounds = Number(args.rounds ?? (args.quick ? 3 : 7))
-const seconds = Number(args.seconds ?? (args.quick ? 1 : 3))
+const seconds = Number(args.seconds ?? (args.quick ? 1 : 2))
 const connections = Number(args.connections)
 const injections = args.quick ? 3000 : 10_000
 const sessions = args.quick ? 20_000 : 100_000
 /** Requests before those that count, so that the compiler has done its work. */
-const WARM = 10_000
+const WARM = 30_000
 const dist = join(import.meta.dirname, '../dist')
 /** Whom the lines of each route are compared with. */
 const reference: Record<RouteName, string> = { plain: COOKIE_ONLY, read: FLOOR, write: FLOOR, new: FLOOR }
@@ -64,29 +64,27 @@ try {
 
 async function compare (store: StoreName): Promise<void> {
   const redisUrl = store === 'redis' ? await startRedis() : ''
-  const lines = chosen.filter(({ contestant }) => contestant.stores.includes(store))
-  const servers = new Map<Line, Served>()
-  for (const line of lines) {
-    const order = { contestant: line.contestant.name, dist: line.dist, store, redisUrl }
-    servers.set(line, await serve(order, onServers))
-  }
   for (const route of args.routes.split(',') as RouteName[]) {
     // Beside a Redis that is asked the processor has no time to sleep.
     const sleep = store === 'redis' && route !== 'plain' ? () => {} : keepAwake()
-    const measured = lines
-      .filter(({ contestant }) => contestant.routes.includes(route))
+    const measured = chosen
+      .filter(({ contestant }) => contestant.stores.includes(store) && contestant.routes.includes(route))
       .map(line => ({ line, label: line.label, samples: [] as Measured['samples'], injected: null as number | null }))
-    for (const { line } of measured) await measure(servers.get(line)!, route, line, { amount: WARM })
     for (let round = 0; round < rounds; round++) {
       for (const entry of rotated(measured, round)) {
-        entry.samples.push(await measure(servers.get(entry.line)!, route, entry.line, { duration: seconds }))
+        const { contestant, dist } = entry.line
+        const server = await serve({ contestant: contestant.name, dist, store, redisUrl }, onServers)
+        const cookies = await cookiesFor(server, route, entry.line)
+        const visit = (extent: Extent) => measure(server, route, cookies, extent, entry.label)
+        await visit({ amount: WARM })
+        entry.samples.push(await visit({ duration: seconds }))
+        if (round === rounds - 1) entry.injected = await inject(server, route, cookies)
+        await server.stop()
       }
     }
-    for (const entry of measured) entry.injected = await inject(servers.get(entry.line)!, route, entry.line)
     sleep()
     console.log(routeTable(store, route, measured, reference[route]))
   }
-  for (const server of servers.values()) await server.stop()
 }
 
 /**
@@ -106,10 +104,11 @@ function rotated<T> (list: T[], by: number): T[] {
   return [...list.slice(start), ...list.slice(0, start)]
 }
 
+type Extent = { amount: number } | { duration: number }
+
 async function measure (
-  server: Served, route: RouteName, line: Line, extent: { amount: number } | { duration: number }
+  server: Served, route: RouteName, cookies: string[], extent: Extent, label: string
 ): Promise<Measured['samples'][number]> {
-  const cookies = await cookiesFor(server, route, line)
   let next = 0
   const begun = await server.ask({ ask: 'usage' })
   const result = await autocannon({
@@ -124,13 +123,12 @@ async function measure (
   const used = (await server.ask({ ask: 'usage' }))! - begun!
   const answered = result['2xx']
   if (answered === 0 || result.non2xx + result.errors > 0) {
-    throw new Error(`${line.label}, ${route}: ${result.non2xx} refusals, ${result.errors} errors`)
+    throw new Error(`${label}, ${route}: ${result.non2xx} refusals, ${result.errors} errors`)
   }
   return { perSecond: answered / result.duration, cpu: used / answered }
 }
 
-async function inject (server: Served, route: RouteName, line: Line): Promise<number | null> {
-  const cookies = await cookiesFor(server, route, line)
+async function inject (server: Served, route: RouteName, cookies: string[]): Promise<number | null> {
   await server.ask({ ask: 'inject', route, cookies, count: injections })
   return server.ask({ ask: 'inject', route, cookies, count: injections })
 }

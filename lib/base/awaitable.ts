@@ -9,7 +9,7 @@ export function isPending<T> (answer: Awaitable<T>): answer is Promise<T> {
  * What `next` makes of what the work answers, or `otherwise` of its failure: at once where that is possible.
  */
 export function attempt<T, R> (
-  work: () => Awaitable<T>, next: (value: T) => R, otherwise: (error: unknown) => R
+  work: () => Awaitable<T>, next: (value: T) => Awaitable<R>, otherwise: (error: unknown) => Awaitable<R>
 ): Awaitable<R> {
   let answer: Awaitable<T>
   try {

@@ -322,8 +322,9 @@ export class SessionState implements RequestSession, Bond {
   }
 
   /** Verbs and commits of one request take effect in the order of the calls, one after the other. */
-  #inTurn (work: () => Promise<void>): Promise<void> {
+  #inTurn (work: () => Awaitable<void>): Awaitable<void> {
     const turn = this.#turn === undefined ? work() : this.#turn.then(work, work)
+    if (!isPending(turn)) return
     const end = () => { if (this.#turn === turn) this.#turn = undefined }
     this.#turn = turn
     turn.then(end, end)
@@ -338,30 +339,39 @@ export class SessionState implements RequestSession, Bond {
    * @param failed the response is a server error: changes of data are dropped
    * @throws FST_SESSIONS_GONE when a new id was asked for, and the session was ended or rotated meanwhile
    */
-  commit (failed = false): Promise<void> {
+  commit (failed = false): Awaitable<void> {
     return this.#inTurn(() => this.#save(failed))
   }
 
-  async #save (failed: boolean): Promise<void> {
+  #save (failed: boolean): Awaitable<void> {
     if (this.#copy === undefined) return
     const { commits } = this.#settings
     commits.begin()
-    try {
-      // To what it is bound must be known before it is written.
-      if (this.#bond !== null) await this.#bond.load()
-      const { refusal } = this.#exchange
-      const isModified = this.#copy.isModified()
-      if (refusal !== undefined && isModified && !failed) throw refusal()
-      const fate = this.#fate(failed, isModified)
-      const carrying = this.#carryOut(fate, failed)
-      let cookie = isPending(carrying) ? await carrying : carrying
-      if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
-      if (!failed) cookie ??= this.#reissued()
-      if (cookie !== undefined) this.#exchange.respond(cookie)
-      if (this.#gone) this.#giveUp(failed)
-    } finally {
+    // To what it is bound must be known before it is written.
+    const work = () => whenThere(this.#bond?.load(), () => this.#perform(failed))
+    return attempt(work, () => commits.end(), error => {
       commits.end()
-    }
+      return Promise.reject(error)
+    })
+  }
+
+  #perform (failed: boolean): Awaitable<void> {
+    const { refusal } = this.#exchange
+    const isModified = this.#copy!.isModified()
+    if (refusal !== undefined && isModified && !failed) throw refusal()
+    const fate = this.#fate(failed, isModified)
+    return whenThere(this.#carryOut(fate, failed), cookie => {
+      if (fate !== 'destroy') return this.#tell(cookie, failed)
+      const next = this.#carryOut(this.#fate(failed), failed)
+      return whenThere(next, later => this.#tell(later ?? cookie, failed))
+    })
+  }
+
+  /** @param cookie what the browser has to be told, now that all is done */
+  #tell (cookie: CookieChange | undefined, failed: boolean): void {
+    if (!failed) cookie ??= this.#reissued()
+    if (cookie !== undefined) this.#exchange.respond(cookie)
+    if (this.#gone) this.#giveUp(failed)
   }
 
   /** The cookie as it is, when it is to be sent with other attributes. */
