@@ -65,6 +65,26 @@ test('P2 before load(), data are refused with a cookie or without one', async t 
   }
 })
 
+test('P2 a forgotten await shows with the first request, also where the store answers at once', async t => {
+  const { cookie, file, memory } = {
+    cookie: { store: { type: 'cookie' as const }, secret: 'x'.repeat(32) },
+    file: { store: { type: 'file' as const, directory: t.testdir() } },
+    memory: { store: { type: 'memory' as const } }
+  }
+  for (const options of [cookie, file, memory]) {
+    const visit = await startVisits(t, options)
+    for (const round of ['without a cookie', 'with a cookie']) {
+      await visit(async session => {
+        const loading = session.load()
+        t.throws(() => session.cart, notLoaded('cart'), `${options.store.type} ${round}`)
+        await loading
+        session.cart = [...session.cart ?? [], round]
+      })
+    }
+    await visit(async session => t.strictSame((await session.load()).cart, ['without a cookie', 'with a cookie']))
+  }
+})
+
 test('P2 before load(), what others ask of any object is answered', async t => {
   const visit = await startVisits(t)
   await visit(async session => (await session.load()).set('visits', 1))

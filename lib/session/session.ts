@@ -172,8 +172,8 @@ export class SessionState implements RequestSession, Bond {
     const { tokens } = this.#exchange
     this.#failure = undefined
     try {
-      const reading = isWatched('load') ? this.#readWatched(tokens) : this.#read(tokens)
-      if (isPending(reading)) await reading
+      // Waits, even where the answer is there: a forgotten `await` is to show with every store.
+      this.#copy = await (isWatched('load') ? this.#readWatched(tokens) : this.#read(tokens))
     } catch (error) {
       this.#failure = error
       throw error
@@ -192,7 +192,7 @@ export class SessionState implements RequestSession, Bond {
     await this.#inTurn(async () => {
       await this.load()
       const current = this.#stored ?? this.#doomed
-      await this.#read(current === null ? [] : [current.presented])
+      this.#copy = await this.#read(current === null ? [] : [current.presented])
       this.#doomed = null
       this.#isEnding = false
       this.#intents = noIntents
@@ -200,17 +200,20 @@ export class SessionState implements RequestSession, Bond {
     })
   }
 
-  #readWatched (tokens: readonly string[]): Promise<void> {
+  async #readWatched (tokens: readonly string[]): Promise<WorkingCopy> {
     const trace: SessionTrace = { session: this.#settings.name }
-    return traced('load', trace, async () => {
-      await this.#read(tokens)
+    let copy: WorkingCopy
+    // The data are none of what those who watch get to see.
+    await traced('load', trace, async () => {
+      copy = await this.#read(tokens)
       trace.hash = this.handle
       trace.outcome = this.#stored === null ? 'none' : 'found'
     })
+    return copy!
   }
 
   /** @param position of the one that is tried next */
-  #read (tokens: readonly string[], position = 0, isCorrupt = false): Awaitable<void> {
+  #read (tokens: readonly string[], position = 0, isCorrupt = false): Awaitable<WorkingCopy> {
     if (position === tokens.length) return this.#findNone(isCorrupt)
     const presented = tokens[position]
     const finding = this.#bond === null
@@ -223,18 +226,18 @@ export class SessionState implements RequestSession, Bond {
     })
   }
 
-  #findNone (isCorrupt: boolean): void {
+  #findNone (isCorrupt: boolean): WorkingCopy {
     if (isCorrupt && this.#settings.onCorrupt === 'throw') throw new CorruptError()
     this.#stored = null
-    this.#copy = this.#copyOf({})
+    return this.#copyOf({})
   }
 
-  #find (presented: string, loaded: LoadedSession): void {
+  #find (presented: string, loaded: LoadedSession): WorkingCopy {
     const { record, token, handle, isSuperseded = false, isRenewalDue = false } = loaded
     this.#stored = { presented, token, handle, isSuperseded, record }
     this.#isRenewalDue = isRenewalDue
-    this.#copy = this.#copyOf(record.data)
     this.#origin ??= handle
+    return this.#copyOf(record.data)
   }
 
   #report ({ rejected, hash }: Extract<LoadResult, { rejected: unknown }>): void {

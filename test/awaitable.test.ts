@@ -1,0 +1,29 @@
+import { test } from 'tap'
+import { attempt, isPending, whenThere } from '../lib/base/awaitable.js'
+
+const failing = () => { throw new Error('failed') }
+
+test('what has to be waited for is told by its then', async t => {
+  const foreign = { then (resolve: (value: number) => void) { resolve(1) } }
+  for (const late of [Promise.resolve(), foreign]) t.ok(isPending(late as unknown))
+  for (const there of [undefined, null, 0, '', 'ok', true, {}, { value: 'then' }, () => {}]) t.notOk(isPending(there))
+})
+
+test('an answer that is there is used at once, another one when it comes', async t => {
+  t.equal(whenThere(1, value => value + 1), 2)
+  const late = whenThere(Promise.resolve(1), value => value + 1)
+  t.match(late, Promise)
+  t.equal(await late, 2)
+  t.throws(() => whenThere(1, failing), { message: 'failed' })
+  await t.rejects(async () => whenThere(Promise.resolve(1), failing), { message: 'failed' })
+})
+
+test('a failure is told once, be it thrown or by promise; that of what follows is not its own', async t => {
+  const told = (error: unknown) => `told: ${(error as Error).message}`
+  t.equal(attempt(() => 1, String, told), '1')
+  t.equal(attempt(failing, String, told), 'told: failed')
+  t.equal(await attempt(async () => 1, String, told), '1')
+  t.equal(await attempt(async () => failing(), String, told), 'told: failed')
+  t.throws(() => attempt(() => 1, failing, told), { message: 'failed' })
+  await t.rejects(async () => attempt(async () => 1, failing, told), { message: 'failed' })
+})
