@@ -52,7 +52,7 @@ export async function hostSession (
 ): Promise<HostedSession> {
   const { options, bindTo } = part
   const { name, clock, regenerate, rememberFor, storeTimeout, maxPerUser, onMaxPerUser } = options
-  const cookie = new SessionCookie(options, fastify.serializeCookie, fastify.log)
+  const cookie = new SessionCookie(options, part.label, fastify.serializeCookie, fastify.log)
   const codec = ownerOf === null ? options.codec : onlyFields(options.codec, field => ownerOf(field) === name)
   const hosted = await hostStore(fastify, { ...part, options: { ...options, codec } }, table, connections)
   const { store } = hosted

@@ -114,7 +114,7 @@ function createContext (
       if (secrets === null) throw new OptionError(`${label} option secret must be set: it seals the cookie`)
       const sealer = createSealer(secrets, 'cookie', name)
       const records = createRecords(options, null)
-      return createSealedRecords(records, sealer, name, cookieName(options.cookie, name))
+      return createSealedRecords(records, sealer, name, cookieName(options.cookie, name, label))
     }
   }
 }

@@ -77,6 +77,8 @@ test('M2 what is wrong with one of several sessions is told at boot, by its name
     [{ sessions: { a: { name: 'b' } } }, "session 'a' option name is set beside sessions, for all of them"],
     [{ sessions: { a: { clock: Date } } }, "session 'a' option clock is set beside sessions, for all of them"],
     [{ sessions: { a: { sessions: {} } } }, "session 'a' option sessions is set beside sessions, for all of them"],
+    [{ sessions: { a: {}, b: { fields: ['x'], cookie: { secure: false, sameSite: 'none' } } } },
+      "session 'b' option cookie.sameSite 'none' needs cookie.secure: true"],
     [{ cookie: { name: 'sid' }, sessions: { a: {}, b: { fields: ['x'] } } },
       "the sessions 'a' and 'b' have the same cookie 'sid'; give each a cookie.name of its own"],
     ...['a', 'c', 'bound', 7].map(bindTo => [{ sessions: { a: { bindTo }, b: { fields: ['x'] }, bound: { fields: ['y'], bindTo: 'b' } } },

@@ -118,8 +118,8 @@ function checkPart (name: string, common: Received, received: Received) {
 
 function assertCookiesDiffer (parts: readonly PartSettings[]): void {
   const owners = new Map<string, string>()
-  for (const { options } of parts) {
-    const name = cookieName(options.cookie, options.name)
+  for (const { options, label } of parts) {
+    const name = cookieName(options.cookie, options.name, label)
     const other = owners.get(name)
     if (other !== undefined) {
       throw new OptionError(`the sessions '${other}' and '${options.name}' have the same cookie '${name}'; ` +

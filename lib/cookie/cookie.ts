@@ -16,8 +16,14 @@ const domainShape = /^\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$/
 // eslint-disable-next-line no-control-regex -- RFC 6265bis, 4.1.1: any CHAR except CTLs or ";"
 const pathShape = /^\/[^\x00-\x1f\x7f;]*$/
 
-/** Settles the name and refuses combinations that browsers refuse. @throws FST_SESSIONS_OPTION */
-export function cookieName (options: CookieOptions, sessionName: string): string {
+/**
+ * Settles the name and refuses combinations that browsers refuse.
+ *
+ * @param label how errors name the session
+ * @throws FST_SESSIONS_OPTION
+ */
+export function cookieName (options: CookieOptions, sessionName: string, label: string): string {
+  const wrong = (field: string, problem: string) => new OptionError(`${label} option cookie.${field} ${problem}`)
   const { secure, sameSite, partitioned, domain, path } = options
   const name = options.name ?? defaultName(options, sessionName)
   if (!tokenShape.test(name)) throw wrong('name', 'must be a cookie name: letters, digits and !#$%&\'*+-.^_`|~')
@@ -39,10 +45,6 @@ export function cookieName (options: CookieOptions, sessionName: string): string
 function defaultName ({ secure, domain, path }: CookieOptions, sessionName: string): string {
   if (secure !== true) return sessionName
   return domain === undefined && path === '/' ? `__Host-${sessionName}` : `__Secure-${sessionName}`
-}
-
-function wrong (field: string, problem: string): Error {
-  return new OptionError(`session option cookie.${field} ${problem}`)
 }
 
 /** The values of all cookies of one name, in the order of the header, at most four. */

@@ -45,8 +45,9 @@ export class SessionCookie {
   readonly #log: FastifyBaseLogger
   #warned = false
 
-  constructor (options: CheckedOptions, serialize: Serialize, log: FastifyBaseLogger) {
-    this.name = cookieName(options.cookie, options.name)
+  /** @param label how errors name the session */
+  constructor (options: CheckedOptions, label: string, serialize: Serialize, log: FastifyBaseLogger) {
+    this.name = cookieName(options.cookie, options.name, label)
     this.attributes = options.cookie
     this.#options = options
     this.#serialize = serialize
@@ -75,7 +76,7 @@ export class SessionCookie {
     const override = cookieOverride(received, this.#options.clock)
     if (Object.keys(override).length === 0) return attributes
     const merged = { ...attributes, ...override, name: this.name }
-    cookieName(merged, this.#options.name)
+    cookieName(merged, this.#options.name, 'session')
     return merged
   }
 
