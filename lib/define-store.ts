@@ -58,12 +58,14 @@ export interface StoreLog {
   error (fields: object, message: string): void
 }
 
-/** What is made of a store's options: an adapter, or a whole store. */
+/** What is made of a store's options: an adapter, or a whole store; `prompt` where it answers at once. */
 export type OpenedStore =
-  | { backend: SessionBackend, prompt?: false }
-  | { backend: Prompt<SessionBackend>, prompt: true }
-  | { store: SessionStore, prompt?: false }
-  | { store: Prompt<SessionStore>, prompt: true }
+  | { backend: SessionBackend, prompt?: never }
+  | { store: SessionStore, prompt?: never }
+  | { prompt: KeptStore }
+
+/** An adapter or a whole store, whichever way it answers. */
+export type KeptStore = { backend: Prompt<SessionBackend> } | { store: Prompt<SessionStore> }
 
 export interface StoreDefinition<S extends TObject> {
   /** The store's noun, as in `{ type: 'redis' }`. */
@@ -79,7 +81,7 @@ export interface StoreRegistration {
   context: StoreContext
   /** Resolves when no commit is in flight any more. */
   drained (): Promise<void>
-  opened (type: string, store: OpenedStore): void
+  opened (type: string, store: KeptStore): void
 }
 
 /** A store by value: a Fastify plugin that the session plugin registers inside itself. */
@@ -100,7 +102,8 @@ export function defineStore<S extends TObject> (definition: StoreDefinition<S>) 
   return (received?: Partial<Static<S>>): StorePlugin => {
     const options = checkOptions(definition.options, received, `${definition.type} store`)
     async function sessionStore (fastify: FastifyInstance, registration: StoreRegistration) {
-      const opened = await definition.open(options, registration.context)
+      const answer = await definition.open(options, registration.context)
+      const opened: KeptStore = answer.prompt ?? answer
       if ('backend' in opened) {
         fastify.addHook('onClose', async function closeSessionStore () {
           await registration.drained()

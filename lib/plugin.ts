@@ -12,7 +12,6 @@ import type { Part } from './session/group.js'
 import type { RequestSession } from './session/request-session.js'
 import type { SessionState } from './session/session.js'
 import type { Connections, StoreTable } from './store-host.js'
-import { attempt } from './base/awaitable.js'
 import { noSuchSession } from './base/options.js'
 import { routeSettings } from './config/route-config.js'
 import { checkSessions } from './config/session-parts.js'
@@ -182,11 +181,11 @@ export function createSessionPlugin<Options extends object> (
       const failed = reply.statusCode >= 500
       if (opened.state.isIdle(failed)) return done()
       opened.isCommitting = true
-      const finish = (error?: unknown) => {
+      const finish = (error?: Error) => {
         opened.isCommitting = false
-        done(error as Error | undefined)
+        done(error)
       }
-      attempt(() => opened.state.commit(failed), () => finish(), finish)
+      opened.state.commit(failed).then(() => finish(), finish)
     }
   }
 

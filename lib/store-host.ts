@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Prompt, SessionBackend, SessionStore } from '../types/store.js'
 import type { StoreByName } from './config/session-options.js'
 import type { PartSettings } from './config/session-parts.js'
-import type { OpenedStore, StoreContext, StorePlugin } from './define-store.js'
+import type { KeptStore, StoreContext, StorePlugin } from './define-store.js'
 import type { Sweeper } from './records/sweeper.js'
 import { InFlight } from './base/in-flight.js'
 import { nearest, show } from './base/options.js'
@@ -48,7 +48,7 @@ export async function hostStore (
       await sweeper?.stop()
       await commits.over()
     },
-    opened (noun: string, opened: OpenedStore) {
+    opened (noun: string, opened: KeptStore) {
       type = noun
       store = 'store' in opened ? opened.store : hostBackend(opened.backend)
     }

@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import type { Prompt, SessionStore } from '../types/store.js'
 import { defineStore } from '../lib/define-store.js'
 
 /**
@@ -10,16 +11,14 @@ export const cookieStore = defineStore({
   options: Type.Object({}),
   open (_options, context) {
     const records = context.sealedRecords()
-    return {
-      store: {
-        tokenIsRecord: true,
-        load: token => records.open(token),
-        create: draft => records.seal(draft),
-        update: (_token, draft) => records.seal(draft),
-        touch: (_token, record, expiresAt) => records.seal({ ...record, expiresAt }),
-        remove: () => 'ok'
-      },
-      prompt: true
+    const store: Prompt<SessionStore> = {
+      tokenIsRecord: true,
+      load: token => records.open(token),
+      create: draft => records.seal(draft),
+      update: (_token, draft) => records.seal(draft),
+      touch: (_token, record, expiresAt) => records.seal({ ...record, expiresAt }),
+      remove: () => 'ok'
     }
+    return { prompt: { store } }
   }
 })

@@ -49,7 +49,7 @@ export const memoryStore = defineStore({
       context.log.warn({}, 'the memory store loses all sessions at a restart and shares none with other ' +
         'processes; configure another store for production')
     }
-    return { backend: memoryBackend(maxEntries, context), prompt: true }
+    return { prompt: { backend: memoryBackend(maxEntries, context) } }
   }
 })
 

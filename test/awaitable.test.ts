@@ -18,6 +18,18 @@ test('an answer that is there is used at once, another one when it comes', async
   await t.rejects(async () => whenThere(Promise.resolve(1), failing), { message: 'failed' })
 })
 
+test('what the then of a foreign promise returns is not relied upon', async t => {
+  const resolving = {
+    then (resolve: (value: number) => void) { setImmediate(resolve, 1) }
+  } as unknown as Promise<number>
+  const rejecting = {
+    then (_resolve: unknown, reject: (error: Error) => void) { setImmediate(reject, new Error('failed')) }
+  } as unknown as Promise<number>
+  t.equal(await whenThere(resolving, value => value + 1), 2)
+  t.equal(await attempt(() => resolving, value => value + 1, () => 0), 2)
+  t.equal(await attempt(() => rejecting, value => value + 1, () => 0), 0)
+})
+
 test('a failure is told once, be it thrown or by promise; that of what follows is not its own', async t => {
   const told = (error: unknown) => `told: ${(error as Error).message}`
   t.equal(attempt(() => 1, String, told), '1')

@@ -75,6 +75,12 @@ test('calls that share a limit: what is answered at once is there at once', asyn
   t.match(inTime(async () => 1, asItIs, asItIs), Promise)
 })
 
+test('calls that share a limit: a foreign promise that breaks is a failure like any other', async t => {
+  const inTime = sharedLimit(0.01)
+  const broken = { then () { throw new Error('broken') } } as unknown as Promise<never>
+  await t.rejects(inTime(() => broken, () => new Error('failed')), { message: 'failed' })
+})
+
 test('calls that share a limit: the answer is no failure where no result can be made of it', async t => {
   const inTime = createTimeLimit(0.01)
   const unreadable = () => { throw new Error('not read') }

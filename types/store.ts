@@ -244,7 +244,8 @@ type Prompter<Verb> = Verb extends (...args: infer Args) => Promise<infer R>
   : Verb
 
 /**
- * The same contract for what answers from the memory of its process, without a promise: waiting would take
- * longer than the work. What it throws counts as a rejection.
+ * The same contract without promises, for what answers from the memory of its process: waiting would take
+ * longer than the work. What it throws counts as a rejection. The suite sees it with a promise for each
+ * answer.
  */
 export type Prompt<Contract> = { [Verb in keyof Contract]: Prompter<Contract[Verb]> }

@@ -112,6 +112,6 @@ export function createTimeLimit (seconds: number): TimeLimit {
     } catch (error) {
       answer = Promise.reject(error)
     }
-    return isPending(answer) ? limited(answer, next, failure) : next(answer)
+    return isPending(answer) ? limited(Promise.resolve(answer), next, failure) : next(answer)
   }
 }

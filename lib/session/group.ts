@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import type { ResponseCookieOptions } from '../../types/session.js'
-import type { Awaitable, Instant } from '../../types/store.js'
+import type { Instant } from '../../types/store.js'
 import type { OwnerOf } from './fields.js'
 import type { Exchange, ReadableData, RequestSession, WritableData } from './request-session.js'
 import type { SessionState } from './session.js'
@@ -237,7 +237,7 @@ function isReplaced ({ origin, handle }: SessionState): boolean {
 }
 
 /** Waits for all, and rejects as the first of them that did. */
-async function all (work: ReadonlyArray<Awaitable<void>>): Promise<void> {
+async function all (work: ReadonlyArray<Promise<void> | undefined>): Promise<void> {
   const results = await Promise.allSettled(work)
   const failure = results.find(({ status }) => status === 'rejected')
   if (failure?.status === 'rejected') throw failure.reason

@@ -36,7 +36,7 @@ const members: Record<keyof SessionMembers, Member> = {
   logout: state => (done?: Done) => settle(state.destroy(), done),
   touch: state => (done?: Done) => settle(state.touch(), done),
   reload: state => (done?: Done) => settle(state.reload(), done),
-  save: state => (done?: Done) => settle(Promise.resolve(state.commit()), done),
+  save: state => (done?: Done) => settle(state.commit(), done),
   options: state => (cookie: ResponseCookieOptions) => state.options(cookie),
 
   id: state => state.id,

@@ -1,5 +1,5 @@
 import type { ResponseCookieOptions } from '../../types/session.js'
-import type { Awaitable, ClientInfo, Instant } from '../../types/store.js'
+import type { ClientInfo, Instant } from '../../types/store.js'
 import type { EventLog } from '../base/diagnostics.js'
 import type { CookieChange } from './commit.js'
 import type { WorkingCopy } from './working-copy.js'
@@ -35,8 +35,7 @@ export interface RequestSession {
   destroy (): Promise<void>
   touch (): Promise<void>
   options (cookie: ResponseCookieOptions): void
-  /** At once where the store answers at once. Never throws: it rejects. */
-  commit (failed?: boolean): Awaitable<void>
+  commit (failed?: boolean): Promise<void>
   /** Whether a commit now would do nothing, so that nobody needs to wait for it. */
   isIdle (failed: boolean): boolean
   /** From here on the session cannot be changed: the response is on its way. */

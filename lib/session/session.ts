@@ -25,9 +25,9 @@ export class SessionState implements RequestSession, Bond {
   readonly #settings: SessionSettings
   readonly #exchange: Exchange
   readonly #bond: Bond | null
-  /** Undefined: nobody has loaded. Parallel callers share one read. */
+  /** Undefined: nobody has loaded, or the last attempt failed. Parallel callers share one read. */
   #loading: Promise<void> | undefined
-  /** Why the last attempt to load failed, if it did: the next caller tries again. */
+  /** Why the last attempt to load failed. */
   #failure: unknown
   /** Undefined until loaded. */
   #copy: WorkingCopy | undefined
@@ -48,6 +48,8 @@ export class SessionState implements RequestSession, Bond {
   #closed = false
   /** The last of the verbs and commits that wait for their turn. Undefined: none is under way. */
   #turn: Promise<void> | undefined
+  /** What came first in turn has been called and has not returned yet: with a store that answers at once. */
+  #isBeginning = false
 
   /** @param bond the session that this one is bound to, if it is */
   constructor (settings: SessionSettings, exchange: Exchange, bond: Bond | null = null) {
@@ -74,7 +76,7 @@ export class SessionState implements RequestSession, Bond {
 
   /** Whether the response depends on the session. */
   get isUsed (): boolean {
-    return this.#loading !== undefined && this.#failure === undefined
+    return this.#loading !== undefined
   }
 
   get isNew (): boolean {
@@ -164,17 +166,19 @@ export class SessionState implements RequestSession, Bond {
   // Loading
 
   load (): Promise<void> {
-    if (this.#loading === undefined || this.#failure !== undefined) this.#loading = this.#attempt()
-    return this.#loading
+    return (this.#loading ??= this.#attempt())
   }
 
   async #attempt (): Promise<void> {
+    // A forgotten `await` is to show with every store, also with one that answers at once.
+    await null
     const { tokens } = this.#exchange
-    this.#failure = undefined
     try {
-      // Waits, even where the answer is there: a forgotten `await` is to show with every store.
-      this.#copy = await (isWatched('load') ? this.#readWatched(tokens) : this.#read(tokens))
+      const reading = isWatched('load') ? this.#readWatched(tokens) : this.#read(tokens)
+      if (isPending(reading)) await reading
+      this.#failure = undefined
     } catch (error) {
+      this.#loading = undefined
       this.#failure = error
       throw error
     }
@@ -192,7 +196,7 @@ export class SessionState implements RequestSession, Bond {
     await this.#inTurn(async () => {
       await this.load()
       const current = this.#stored ?? this.#doomed
-      this.#copy = await this.#read(current === null ? [] : [current.presented])
+      await this.#read(current === null ? [] : [current.presented])
       this.#doomed = null
       this.#isEnding = false
       this.#intents = noIntents
@@ -200,20 +204,17 @@ export class SessionState implements RequestSession, Bond {
     })
   }
 
-  async #readWatched (tokens: readonly string[]): Promise<WorkingCopy> {
+  #readWatched (tokens: readonly string[]): Promise<void> {
     const trace: SessionTrace = { session: this.#settings.name }
-    let copy: WorkingCopy
-    // The data are none of what those who watch get to see.
-    await traced('load', trace, async () => {
-      copy = await this.#read(tokens)
+    return traced('load', trace, async () => {
+      await this.#read(tokens)
       trace.hash = this.handle
       trace.outcome = this.#stored === null ? 'none' : 'found'
     })
-    return copy!
   }
 
   /** @param position of the one that is tried next */
-  #read (tokens: readonly string[], position = 0, isCorrupt = false): Awaitable<WorkingCopy> {
+  #read (tokens: readonly string[], position = 0, isCorrupt = false): Awaitable<void> {
     if (position === tokens.length) return this.#findNone(isCorrupt)
     const presented = tokens[position]
     const finding = this.#bond === null
@@ -226,18 +227,18 @@ export class SessionState implements RequestSession, Bond {
     })
   }
 
-  #findNone (isCorrupt: boolean): WorkingCopy {
+  #findNone (isCorrupt: boolean): void {
     if (isCorrupt && this.#settings.onCorrupt === 'throw') throw new CorruptError()
     this.#stored = null
-    return this.#copyOf({})
+    this.#copy = this.#copyOf({})
   }
 
-  #find (presented: string, loaded: LoadedSession): WorkingCopy {
+  #find (presented: string, loaded: LoadedSession): void {
     const { record, token, handle, isSuperseded = false, isRenewalDue = false } = loaded
     this.#stored = { presented, token, handle, isSuperseded, record }
     this.#isRenewalDue = isRenewalDue
+    this.#copy = this.#copyOf(record.data)
     this.#origin ??= handle
-    return this.#copyOf(record.data)
   }
 
   #report ({ rejected, hash }: Extract<LoadResult, { rejected: unknown }>): void {
@@ -325,13 +326,23 @@ export class SessionState implements RequestSession, Bond {
   }
 
   /** Verbs and commits of one request take effect in the order of the calls, one after the other. */
-  #inTurn (work: () => Awaitable<void>): Awaitable<void> {
-    const turn = this.#turn === undefined ? work() : this.#turn.then(work, work)
-    if (!isPending(turn)) return
+  #inTurn (work: () => Promise<void>): Promise<void> {
+    // Those who are called meanwhile, as by an event, and call back wait until it is known whose turn it is.
+    if (this.#isBeginning) return Promise.resolve().then(() => this.#inTurn(work))
+    const turn = this.#turn === undefined ? this.#begin(work) : this.#turn.then(work, work)
     const end = () => { if (this.#turn === turn) this.#turn = undefined }
     this.#turn = turn
     turn.then(end, end)
     return turn
+  }
+
+  #begin (work: () => Promise<void>): Promise<void> {
+    this.#isBeginning = true
+    try {
+      return work()
+    } finally {
+      this.#isBeginning = false
+    }
   }
 
   // Commit
@@ -342,39 +353,30 @@ export class SessionState implements RequestSession, Bond {
    * @param failed the response is a server error: changes of data are dropped
    * @throws FST_SESSIONS_GONE when a new id was asked for, and the session was ended or rotated meanwhile
    */
-  commit (failed = false): Awaitable<void> {
+  commit (failed = false): Promise<void> {
     return this.#inTurn(() => this.#save(failed))
   }
 
-  #save (failed: boolean): Awaitable<void> {
+  async #save (failed: boolean): Promise<void> {
     if (this.#copy === undefined) return
     const { commits } = this.#settings
     commits.begin()
-    // To what it is bound must be known before it is written.
-    const work = () => whenThere(this.#bond?.load(), () => this.#perform(failed))
-    return attempt(work, () => commits.end(), error => {
+    try {
+      // To what it is bound must be known before it is written.
+      if (this.#bond !== null) await this.#bond.load()
+      const { refusal } = this.#exchange
+      const isModified = this.#copy.isModified()
+      if (refusal !== undefined && isModified && !failed) throw refusal()
+      const fate = this.#fate(failed, isModified)
+      const carrying = this.#carryOut(fate, failed)
+      let cookie = isPending(carrying) ? await carrying : carrying
+      if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
+      if (!failed) cookie ??= this.#reissued()
+      if (cookie !== undefined) this.#exchange.respond(cookie)
+      if (this.#gone) this.#giveUp(failed)
+    } finally {
       commits.end()
-      return Promise.reject(error)
-    })
-  }
-
-  #perform (failed: boolean): Awaitable<void> {
-    const { refusal } = this.#exchange
-    const isModified = this.#copy!.isModified()
-    if (refusal !== undefined && isModified && !failed) throw refusal()
-    const fate = this.#fate(failed, isModified)
-    return whenThere(this.#carryOut(fate, failed), cookie => {
-      if (fate !== 'destroy') return this.#tell(cookie, failed)
-      const next = this.#carryOut(this.#fate(failed), failed)
-      return whenThere(next, later => this.#tell(later ?? cookie, failed))
-    })
-  }
-
-  /** @param cookie what the browser has to be told, now that all is done */
-  #tell (cookie: CookieChange | undefined, failed: boolean): void {
-    if (!failed) cookie ??= this.#reissued()
-    if (cookie !== undefined) this.#exchange.respond(cookie)
-    if (this.#gone) this.#giveUp(failed)
+    }
   }
 
   /** The cookie as it is, when it is to be sent with other attributes. */

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import type { Clock } from '../base/clock.js'
 import { systemClock } from '../base/clock.js'
-import type { OpenedStore, StoreContext, StoreLog, StorePlugin } from '../define-store.js'
+import type { KeptStore, StoreContext, StoreLog, StorePlugin } from '../define-store.js'
 import type { Prompt, SessionBackend } from '../../types/store.js'
 import { Resource } from '../base/resource.js'
 
@@ -27,7 +27,7 @@ export async function openBackend (
   plugin: StorePlugin, options: OpenBackendOptions = {}
 ): Promise<OpenBackend> {
   const app = Fastify()
-  let opened: OpenedStore | undefined
+  let opened: KeptStore | undefined
   const context: StoreContext = {
     name: options.namespace || 'session',
     namespace: options.namespace ?? '',
@@ -43,20 +43,18 @@ export async function openBackend (
   })
   await app.ready()
   if (opened === undefined || !('backend' in opened)) throw noBackend()
-  const backend = opened.prompt ? promising(opened.backend) : opened.backend
-  return { backend, close: () => app.close() }
+  return { backend: promising(opened.backend), close: () => app.close() }
 }
 
 /** With a promise for every answer, as the suite and most stores have it. */
 function promising (backend: Prompt<SessionBackend>): SessionBackend {
-  return {
-    ...backend as SessionBackend,
-    read: async key => backend.read(key),
-    create: async (key, record, index) => backend.create(key, record, index),
-    update: async (key, record, index, ifVersion) => backend.update(key, record, index, ifVersion),
-    touch: async (key, expiresAt) => backend.touch(key, expiresAt),
-    remove: async (key, ifVersion) => backend.remove(key, ifVersion)
-  }
+  return new Proxy(backend, {
+    get (target, name) {
+      const verb: unknown = Reflect.get(target, name)
+      if (typeof verb !== 'function') return verb
+      return name === 'keysOf' ? verb.bind(target) : async (...args: unknown[]) => verb.apply(target, args)
+    }
+  }) as SessionBackend
 }
 
 function noBackend (): Error {
