@@ -32,8 +32,8 @@ const seconds = Number(args.seconds ?? (args.quick ? 1 : 2))
 const connections = Number(args.connections)
 const injections = args.quick ? 3000 : 10_000
 const sessions = args.quick ? 20_000 : 100_000
-/** Requests before those that count, so that the compiler has done its work. */
-const WARM = 30_000
+/** Seconds of requests before those that count, so that the compiler has done its work. */
+const WARM = 2
 const dist = join(import.meta.dirname, '../dist')
 /** Whom the lines of each route are compared with. */
 const reference: Record<RouteName, string> = { plain: COOKIE_ONLY, read: FLOOR, write: FLOOR, new: FLOOR }
@@ -75,9 +75,9 @@ async function compare (store: StoreName): Promise<void> {
         const { contestant, dist } = entry.line
         const server = await serve({ contestant: contestant.name, dist, store, redisUrl }, onServers)
         const cookies = await cookiesFor(server, route, entry.line)
-        const visit = (extent: Extent) => measure(server, route, cookies, extent, entry.label)
-        await visit({ amount: WARM })
-        entry.samples.push(await visit({ duration: seconds }))
+        const visit = (duration: number) => measure(server, route, cookies, duration, entry.label)
+        await visit(WARM)
+        entry.samples.push(await visit(seconds))
         if (round === rounds - 1) entry.injected = await inject(server, route, cookies)
         await server.stop()
       }
@@ -104,17 +104,15 @@ function rotated<T> (list: T[], by: number): T[] {
   return [...list.slice(start), ...list.slice(0, start)]
 }
 
-type Extent = { amount: number } | { duration: number }
-
 async function measure (
-  server: Served, route: RouteName, cookies: string[], extent: Extent, label: string
+  server: Served, route: RouteName, cookies: string[], duration: number, label: string
 ): Promise<Measured['samples'][number]> {
   let next = 0
   const begun = await server.ask({ ask: 'usage' })
   const result = await autocannon({
     url: urlOf(server.port, route),
     connections,
-    ...extent,
+    duration,
     setupClient (client) {
       const cookie = cookies[next++ % cookies.length]
       client.setHeaders(cookie === undefined ? {} : { cookie })
