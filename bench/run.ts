@@ -27,7 +27,7 @@ const { values: args } = parseArgs({
     against: { type: 'string' }
   }
 })
-const rounds = Number(args.rounds ?? (args.quick ? 3 : 7))
+const rounds = Number(args.rounds ?? (args.quick ? 3 : 5))
 const seconds = Number(args.seconds ?? (args.quick ? 1 : 2))
 const connections = Number(args.connections)
 const injections = args.quick ? 3000 : 10_000
