@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { attempt, isPending, whenThere } from '../lib/base/awaitable.js'
+import { isPending, whenThere } from '../lib/base/awaitable.js'
 
 const failing = () => { throw new Error('failed') }
 
@@ -26,16 +26,5 @@ test('what the then of a foreign promise returns is not relied upon', async t =>
     then (_resolve: unknown, reject: (error: Error) => void) { setImmediate(reject, new Error('failed')) }
   } as unknown as Promise<number>
   t.equal(await whenThere(resolving, value => value + 1), 2)
-  t.equal(await attempt(() => resolving, value => value + 1, () => 0), 2)
-  t.equal(await attempt(() => rejecting, value => value + 1, () => 0), 0)
-})
-
-test('a failure is told once, be it thrown or by promise; that of what follows is not its own', async t => {
-  const told = (error: unknown) => `told: ${(error as Error).message}`
-  t.equal(attempt(() => 1, String, told), '1')
-  t.equal(attempt(failing, String, told), 'told: failed')
-  t.equal(await attempt(async () => 1, String, told), '1')
-  t.equal(await attempt(async () => failing(), String, told), 'told: failed')
-  t.throws(() => attempt(() => 1, failing, told), { message: 'failed' })
-  await t.rejects(async () => attempt(async () => 1, failing, told), { message: 'failed' })
+  await t.rejects(async () => whenThere(rejecting, value => value + 1), { message: 'failed' })
 })

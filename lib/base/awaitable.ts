@@ -8,21 +8,6 @@ export function isPending<T> (answer: Awaitable<T>): answer is Promise<T> {
   return ((typeof answer === 'object' && answer !== null) || typeof answer === 'function') && 'then' in answer
 }
 
-/**
- * What `next` makes of what the work answers, or `otherwise` of its failure: at once where that is possible.
- */
-export function attempt<T, R> (
-  work: () => Awaitable<T>, next: (value: T) => Awaitable<R>, otherwise: (error: unknown) => Awaitable<R>
-): Awaitable<R> {
-  let answer: Awaitable<T>
-  try {
-    answer = work()
-  } catch (error) {
-    return otherwise(error)
-  }
-  return isPending(answer) ? Promise.resolve(answer).then(next, otherwise) : next(answer)
-}
-
 /** What `next` makes of an answer: at once where that is there, else when it comes. */
 export function whenThere<T, R> (answer: Awaitable<T>, next: (value: T) => Awaitable<R>): Awaitable<R> {
   return isPending(answer) ? Promise.resolve(answer).then(next) : next(answer)

@@ -6,7 +6,7 @@ import type { CookieChange, Intents, Job, SessionSettings, Stored } from './comm
 import type { Fate } from './fate.js'
 import type { Bond, Exchange, RequestSession } from './request-session.js'
 import type { Data } from './working-copy.js'
-import { attempt, isPending, whenThere } from '../base/awaitable.js'
+import { isPending, whenThere } from '../base/awaitable.js'
 import { explainUnset, isWatched, publish, traced } from '../base/diagnostics.js'
 import { touchIsDue, wholeInstant } from '../base/lifetime.js'
 import { noSuchSession } from '../base/options.js'
@@ -368,8 +368,7 @@ export class SessionState implements RequestSession, Bond {
       const isModified = this.#copy.isModified()
       if (refusal !== undefined && isModified && !failed) throw refusal()
       const fate = this.#fate(failed, isModified)
-      const carrying = this.#carryOut(fate, failed)
-      let cookie = isPending(carrying) ? await carrying : carrying
+      let cookie = await this.#carryOut(fate, failed)
       if (fate === 'destroy') cookie = await this.#carryOut(this.#fate(failed), failed) ?? cookie
       if (!failed) cookie ??= this.#reissued()
       if (cookie !== undefined) this.#exchange.respond(cookie)
@@ -442,7 +441,7 @@ export class SessionState implements RequestSession, Bond {
   }
 
   /** @returns what the browser has to be told when all is done */
-  #carryOut (fate: Fate, failed: boolean): Awaitable<CookieChange | undefined> {
+  async #carryOut (fate: Fate, failed: boolean): Promise<CookieChange | undefined> {
     if (fate === 'nothing') return undefined
     const isNewId = fate === 'create' || fate === 'rotate'
     if (isNewId || this.#settings.store.tokenIsRecord) {
@@ -473,7 +472,9 @@ export class SessionState implements RequestSession, Bond {
     }
     const saves = !isRemoval && !failed
     if (saves) copy.begin()
-    return attempt(() => carryOut(fate, job), outcome => {
+    try {
+      const carrying = carryOut(fate, job)
+      const outcome = isPending(carrying) ? await carrying : carrying
       if (saves) copy.settle()
       if (isRemoval) {
         this.#doomed = null
@@ -484,11 +485,11 @@ export class SessionState implements RequestSession, Bond {
       this.#gone = outcome.gone === true
       if (this.#gone) this.#copy = this.#copyOf({})
       return outcome.cookie
-    }, error => {
+    } catch (error) {
       if (saves) copy.restore()
       // That activity could not be noted is told by the event `failure`, and no reason to refuse a read.
       if (fate === 'touch' && !this.#intents.touch && error instanceof StoreError) return undefined
       throw error
-    })
+    }
   }
 }
